@@ -1,0 +1,1 @@
+//! The adapters of Vellum: command line, FUSE, effect driver and stores.

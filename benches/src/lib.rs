@@ -1,0 +1,1 @@
+//! Benchmarks of Vellum, each beside its controls in one run.

@@ -1,0 +1,15 @@
+//! Floor 1: the shapes that requests, effects and file contents take.
+
+mod attr;
+mod effect;
+mod report;
+mod request;
+mod store;
+
+pub use attr::{Attr, FileKind, SetAttr, SetTime};
+pub use effect::{Effect, Effects, Input, Outcome};
+pub use report::{Change, ChangeKind, CommitResult, Diff, Status};
+pub use request::{
+    Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags, XattrMode,
+};
+pub use store::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};

@@ -1,0 +1,98 @@
+//! What the commands `status`, `diff` and `commit` are told.
+
+use std::sync::Arc;
+
+use super::attr::FileKind;
+use super::store::StoreError;
+use crate::format::Hash;
+
+/// What is uncommitted, in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Snapshot that the mount shows, with its uncommitted changes on top.
+    pub base: Option<Hash>,
+    /// Ref that a commit moves, such as `branches/main`; none when a bare snapshot is mounted.
+    pub branch: Option<String>,
+    /// Changed inodes, directories included.
+    pub changed_inodes: u64,
+    /// Bytes in memory that are not in the store.
+    pub dirty_bytes: u64,
+    /// Bytes of file data in memory, clean ones included.
+    pub memory_bytes: u64,
+    /// Whether a commit is under way.
+    pub committing: bool,
+    /// Whether anything is uncommitted.
+    pub dirty: bool,
+}
+
+/// How a path differs from the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// The path is new.
+    Added,
+    /// Its content changed.
+    Modified,
+    /// Only attributes changed.
+    Attributes,
+    /// The path is gone.
+    Deleted,
+}
+
+/// One changed path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Path from the root of the mount, without a leading `/`; empty for the root.
+    pub path: Arc<[u8]>,
+    /// How it differs.
+    pub change: ChangeKind,
+    /// What it is (what it was, if deleted).
+    pub kind: FileKind,
+    /// Bytes of its content that a commit would send, an upper bound.
+    pub send_bytes: u64,
+}
+
+/// Everything that is uncommitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Changed paths, sorted.
+    pub changes: Vec<Change>,
+    /// Data bytes that a commit would send, an upper bound.
+    pub send_bytes: u64,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommitResult {
+    /// There was nothing to commit; the base is unchanged and nothing was sent.
+    Unchanged {
+        /// Snapshot that the branch names.
+        snapshot: Hash,
+    },
+    /// A new snapshot is published.
+    Committed {
+        /// The new snapshot.
+        snapshot: Hash,
+        /// Objects put.
+        objects: u64,
+        /// Bytes put.
+        bytes: u64,
+    },
+    /// The branch was moved by somebody else. Nothing was overwritten; the edits are still here.
+    Conflict {
+        /// Snapshot that the branch names now.
+        theirs: Hash,
+    },
+    /// A commit is already under way.
+    Busy,
+    /// There is no branch to commit to: a bare snapshot or a tag is mounted, or it is read-only.
+    NoBranch,
+    /// What the store answered last, and for which key. The edits are still here; run it again.
+    Failed {
+        /// Object that could not be written or read.
+        key: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// The ref may or may not have been moved. Run it again: the next commit settles it first.
+    Unknown,
+}

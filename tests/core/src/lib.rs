@@ -1,0 +1,1 @@
+//! The tier runner and shared helpers of the core proofs.
