@@ -42,6 +42,12 @@ impl Budget {
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
     }
 
+    /// Bytes that must be given back before a write can take `len_bytes`.
+    #[must_use]
+    pub fn short_bytes(&self, len_bytes: u64) -> u64 {
+        (self.reserve_bytes + len_bytes).saturating_sub(self.free.load())
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

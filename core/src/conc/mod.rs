@@ -18,4 +18,5 @@ pub use handles::{Handle, Handles};
 pub use handover::Handover;
 pub use image::{Image, ImageBlock, Part};
 pub use mask::Mask;
+pub(crate) use shared::file_attr;
 pub use shared::{Fast, Shared};
