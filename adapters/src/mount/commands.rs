@@ -1,0 +1,249 @@
+//! The commands, as `main` calls them.
+
+use std::io::{self, Write};
+
+use indicatif::BinaryBytes;
+use serde_json::json;
+
+use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
+use super::control::client;
+use super::control::protocol::{
+    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
+};
+use super::{background, open, point};
+use crate::cli::{CliError, Exit};
+
+/// Changes that `umount` lists before it says how many more there are.
+const LISTED: usize = 20;
+
+/// Mounts, in the background unless told otherwise.
+///
+/// # Errors
+/// What was wrong with the mount point, the repository or the kernel, and its remedy.
+pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
+    if background::is_daemon() {
+        let result = open::serve(&args, |about| background::say(Ok(Answer::Mounted(about))));
+        return result.inspect_err(|error| background::say(Err(error.clone())));
+    }
+    let json = args.json;
+    if args.foreground {
+        return open::serve(&args, |about| show_mounted(&about, json));
+    }
+    let full = point::check(&args.mount_point)?;
+    match background::start(&full)? {
+        Answer::Mounted(about) => show_mounted(&about, json),
+        other => return Err(unexpected(&other)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Shows what is uncommitted, in figures.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
+    match client::ask(&args.mount_point, Command::Status)? {
+        Answer::Status(status) if args.json => print(&format!("{}\n", json!(status))),
+        Answer::Status(status) => print(&status_text(&status)),
+        other => return Err(unexpected(&other)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Lists what is uncommitted. Exits with [`Exit::Differs`] when there is anything.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
+    let diff = match client::ask(&args.mount_point, Command::Diff)? {
+        Answer::Diff(diff) => diff,
+        other => return Err(unexpected(&other)),
+    };
+    if args.json {
+        print(&format!("{}\n", json!(diff)));
+    } else {
+        print(&diff_text(&diff, usize::MAX));
+    }
+    Ok(if diff.changes.is_empty() { Exit::Ok } else { Exit::Differs })
+}
+
+/// Publishes what is uncommitted.
+///
+/// # Errors
+/// The branch was moved, the store refused, or nothing is mounted there.
+pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
+    let signed = Signed { author: author(args.author), message: args.message };
+    match client::ask(&args.mount_point, Command::Commit(signed))? {
+        Answer::Commit(commit) if args.json => print(&format!("{}\n", json!(commit))),
+        Answer::Commit(commit) => print(&commit_text(&commit)),
+        other => return Err(unexpected(&other)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Unmounts. Exits with [`Exit::Differs`], and stays mounted, while anything is uncommitted and
+/// it was not said what becomes of it.
+///
+/// # Errors
+/// The mount is in use, a commit failed, or nothing is mounted there.
+pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
+    let uncommitted = if args.commit {
+        Uncommitted::Commit(Signed { author: author(args.author), message: args.message })
+    } else if args.discard {
+        Uncommitted::Discard
+    } else {
+        Uncommitted::Refuse
+    };
+    let shown = args.mount_point.display();
+    match client::ask(&args.mount_point, Command::Unmount(uncommitted))? {
+        Answer::Unmounted(commit) if args.json => {
+            print(&format!("{}\n", json!({"unmounted": true, "commit": commit})));
+            Ok(Exit::Ok)
+        }
+        Answer::Unmounted(commit) => {
+            print(&commit.as_ref().map(commit_text).unwrap_or_default());
+            Ok(Exit::Ok)
+        }
+        Answer::Dirty(diff) if args.json => {
+            print(&format!("{}\n", json!({"unmounted": false, "diff": diff})));
+            Ok(Exit::Differs)
+        }
+        Answer::Dirty(diff) => {
+            print(&diff_text(&diff, LISTED));
+            Err(CliError::new(
+                Exit::Differs,
+                format!("{shown} has uncommitted changes and stays mounted"),
+                format!("vellum umount {shown} --commit publishes them, --discard drops them"),
+            ))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn show_mounted(about: &MountedAnswer, json: bool) {
+    if json {
+        print(&format!("{}\n", json!(about)));
+        return;
+    }
+    let MountedAnswer { mount_point, source, read_only, .. } = about;
+    if *read_only {
+        print(&format!("{source} is mounted at {mount_point}, read-only\n"));
+    } else {
+        print(&format!(
+            "{source} is mounted at {mount_point}; until they are committed, edits do not survive \
+             a crash of its daemon\n"
+        ));
+    }
+}
+
+fn status_text(status: &StatusAnswer) -> String {
+    let mut lines = vec![
+        ("mount", status.mount.mount_point.clone()),
+        ("source", status.mount.source.clone()),
+        ("branch", status.branch.clone().unwrap_or_else(|| "none".into())),
+        ("base", status.base.clone().unwrap_or_else(|| "empty".into())),
+    ];
+    let (changed, dirty) = (status.changed_inodes, BinaryBytes(status.dirty_bytes));
+    let uncommitted = match (status.dirty, status.committing) {
+        (false, _) => "nothing".to_owned(),
+        (true, false) => format!("{changed} changed, {dirty} in memory only"),
+        (true, true) => format!("{changed} changed, {dirty} in memory only; committing"),
+    };
+    lines.push(("uncommitted", uncommitted));
+    lines.push(("memory", BinaryBytes(status.memory_bytes).to_string()));
+    if !status.mounted {
+        lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
+    }
+    lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+fn diff_text(diff: &DiffAnswer, most: usize) -> String {
+    let mut text = String::new();
+    for change in diff.changes.iter().take(most) {
+        let mark = match change.change.as_str() {
+            "added" => 'A',
+            "deleted" => 'D',
+            "attributes" => 'T',
+            _ => 'M',
+        };
+        let path = if change.path.is_empty() { "." } else { &change.path };
+        let slash = if change.kind == "directory" { "/" } else { "" };
+        text.push_str(&format!("{mark} {}{slash}\n", escaped(path)));
+    }
+    if diff.changes.len() > most {
+        text.push_str(&format!("… and {} more\n", diff.changes.len() - most));
+    }
+    if !diff.changes.is_empty() {
+        let (count, send) = (diff.changes.len(), BinaryBytes(diff.send_bytes));
+        let noun = if count == 1 { "path" } else { "paths" };
+        text.push_str(&format!("{count} {noun} changed; a commit sends at most {send} of data\n"));
+    }
+    text
+}
+
+/// A path on one line, whatever is in it.
+fn escaped(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+fn commit_text(commit: &CommitAnswer) -> String {
+    let CommitAnswer { snapshot, committed, objects, bytes } = commit;
+    if *committed {
+        format!("committed {snapshot}: {objects} objects, {}\n", BinaryBytes(*bytes))
+    } else {
+        format!("nothing to commit; the branch is at {snapshot}\n")
+    }
+}
+
+fn author(given: Option<String>) -> String {
+    given.unwrap_or_else(|| {
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let user = user.unwrap_or_else(|_| format!("uid{}", rustix::process::geteuid().as_raw()));
+        let host = rustix::system::uname();
+        format!("{user}@{}", host.nodename().to_string_lossy())
+    })
+}
+
+fn unexpected(answer: &Answer) -> CliError {
+    let what = format!("the daemon gave the answer to another command: {answer:?}");
+    CliError::new(Exit::NotMounted, what, "use the vellum that mounted it")
+}
+
+/// A reader that has gone is no error.
+fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::protocol::ChangeAnswer;
+    use super::*;
+
+    fn change(path: &str, change: &str, kind: &str) -> ChangeAnswer {
+        ChangeAnswer {
+            path: path.into(),
+            path_hex: None,
+            change: change.into(),
+            kind: kind.into(),
+            send_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_diff_has_one_line_per_path() {
+        let changes = vec![
+            change("a\nb", "added", "file"),
+            change("d", "deleted", "directory"),
+            change("", "attributes", "directory"),
+        ];
+        let diff = DiffAnswer { changes, send_bytes: 1024 };
+        let text = diff_text(&diff, usize::MAX);
+        let end = "3 paths changed; a commit sends at most 1.00 KiB of data\n";
+        assert_eq!(text, format!("A a\\nb\nD d/\nT ./\n{end}"));
+        assert!(diff_text(&diff, 1).contains("… and 2 more"));
+        assert_eq!(diff_text(&DiffAnswer::default(), 1), "");
+    }
+}
