@@ -106,7 +106,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _req: &Request, node: INodeNo, count: u64) {
-        self.host.tell([Op::Forget { ino: ino(node), count }]);
+        self.host.tell(Op::Forget { ino: ino(node), count });
     }
 
     fn getattr(&self, _req: &Request, node: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {

@@ -97,7 +97,7 @@ pub(super) fn synced(to: ReplyWrite, bytes: u32) -> Responder {
 pub(super) fn written_then_synced(host: Host, fh: Fh, to: ReplyWrite) -> Responder {
     Box::new(move |reply| match reply {
         Ok(Reply::Written(bytes)) => {
-            host.defer_request(Op::Fsync { fh }, synced(to, bytes));
+            host.request(Op::Fsync { fh }, synced(to, bytes));
         }
         Ok(other) => to.error(odd(&other)),
         Err(errno) => to.error(convert::errno(errno)),
@@ -219,8 +219,9 @@ pub(super) fn directory_plus(host: Host, fit: Arc<Fit>, mut to: ReplyDirectoryPl
             }
             fit.learn(entries.len() - rest.len(), entries.len());
             to.ok();
-            let unseen = rest.iter().filter(|entry| entry.attr.is_some());
-            host.defer(unseen.map(|entry| Op::Forget { ino: entry.ino, count: 1 }));
+            for entry in rest.iter().filter(|entry| entry.attr.is_some()) {
+                host.tell(Op::Forget { ino: entry.ino, count: 1 });
+            }
         }
         Ok(other) => to.error(odd(&other)),
         Err(errno) => to.error(convert::errno(errno)),

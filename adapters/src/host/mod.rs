@@ -1,26 +1,23 @@
 //! The driver: puts inputs into the core's machine, performs the effects that come out, and
 //! parks each request until its one reply.
 //!
-//! Architecture invariant: the machine is owned by a lock, not by a thread. Whoever has an input
-//! puts it into the inbox and, if nobody runs the machine, runs it until the inbox is empty.
-//! Under the lock the machine steps and nothing else happens; replies are sent and effects begun
-//! after it. Nothing here looks at a state of the core.
+//! Architecture invariant: the machine is owned by a lock, not by a thread ([`Handover`]). Under
+//! the lock the machine steps and nothing else happens; replies are sent and effects begun after
+//! it. Nothing here looks at a state of the core.
 
 mod clock;
 mod kernel;
 mod pool;
 mod timers;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use vellum_core::conc::{Fast, Shared, Slow};
+use vellum_core::conc::{Fast, Handover, Shared};
 use vellum_core::machine::{Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, WriteFlags};
 use vellum_core::words::{Errno, Fh, Ino, Ticket};
@@ -28,10 +25,6 @@ use vellum_core::words::{Errno, Fh, Ino, Ticket};
 use crate::store::ObjectStore;
 pub use kernel::KernelCache;
 use kernel::{Kernel, Tell};
-
-/// Steps that one hold of the machine's lock takes at most. It bounds how long replies that are
-/// ready wait for later steps; a full inbox is gone on with after they are sent.
-const STEPS_PER_HOLD: usize = 64;
 
 /// Called once with the reply to a request.
 pub type Responder = Box<dyn FnOnce(Result<Reply, Errno>) + Send + Sync>;
@@ -44,10 +37,7 @@ pub struct Host {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// Lock order: alone. Nothing is called under it but the machine and the inbox.
-    machine: Mutex<Machine>,
-    /// Lock order: after `machine`.
-    inbox: Mutex<VecDeque<Input<Product>>>,
+    machine: Handover<Machine, Input<Product>>,
     parked: DashMap<Ticket, Responder>,
     next_ticket: AtomicU64,
     closed: AtomicBool,
@@ -83,9 +73,8 @@ impl Host {
                 }
             });
             Inner {
-                machine: Mutex::new(Machine::new(spec, Arc::clone(&shared))),
+                machine: Handover::new(Machine::new(spec, Arc::clone(&shared))),
                 shared,
-                inbox: Mutex::default(),
                 parked: DashMap::new(),
                 next_ticket: AtomicU64::new(1),
                 closed: AtomicBool::new(false),
@@ -100,34 +89,23 @@ impl Host {
         Ok(Self { inner })
     }
 
-    /// Asks for `op`; `responder` is called exactly once, perhaps before this returns.
+    /// Asks for `op`; `responder` is called exactly once, perhaps before this returns. It may ask
+    /// for more: the machine takes that when the responder has returned.
     pub fn request(&self, op: Op, responder: Responder) {
-        self.defer_request(op, responder);
-        self.drain();
-    }
-
-    /// Asks for operations whose replies nobody waits for.
-    pub fn tell(&self, ops: impl IntoIterator<Item = Op>) {
-        self.defer(ops);
-        self.drain();
-    }
-
-    /// As [`Host::tell`], for use inside a responder: the machine takes the operations as soon
-    /// as the responder has returned.
-    pub fn defer(&self, ops: impl IntoIterator<Item = Op>) {
-        let inputs = ops.into_iter().map(|op| Input::Request(self.next_ticket(), op));
-        self.inner.inbox.lock().extend(inputs);
-    }
-
-    /// As [`Host::request`], for use inside a responder.
-    pub fn defer_request(&self, op: Op, responder: Responder) {
         let ticket = self.next_ticket();
         self.inner.parked.insert(ticket, responder);
         if self.inner.closed.load(Ordering::Acquire) {
             self.answer(ticket, Err(Errno::Io));
             return;
         }
-        self.inner.inbox.lock().push_back(Input::Request(ticket, op));
+        self.put(Input::Request(ticket, op));
+    }
+
+    /// Asks for an operation whose reply nobody waits for.
+    pub fn tell(&self, op: Op) {
+        if !self.inner.closed.load(Ordering::Acquire) {
+            self.put(Input::Request(self.next_ticket(), op));
+        }
     }
 
     /// Asks for `op` and waits for its reply.
@@ -234,52 +212,31 @@ impl Host {
             Fast::Failed(errno) => return Some(Err(errno)),
             Fast::Slow(why) => why,
         };
-        let effects = self.prepare(fh, offset, len, why);
-        let again = effects.again.then(&mut verb);
-        self.perform(effects.owed);
-        // Inputs that came while the lock was held for the preparation are ours to run.
-        self.drain();
-        match again? {
+        let mut owed = Vec::new();
+        let again = self.inner.machine.with(|machine| {
+            let _guard = CloseOnPanic(&self.inner);
+            machine.prepare(clock::now(), fh, offset, len, why, &mut owed)
+        });
+        let tried = again.then(verb);
+        self.perform(owed);
+        match tried? {
             Fast::Done(value) => Some(Ok(value)),
             Fast::Failed(errno) => Some(Err(errno)),
             Fast::Slow(_) => None,
         }
     }
 
-    fn prepare(&self, fh: Fh, offset: u64, len: usize, why: Slow) -> Prepared {
-        let mut owed = Vec::new();
-        let mut machine = self.inner.machine.lock();
-        let again = machine.prepare(clock::now(), fh, offset, len, why, &mut owed);
-        Prepared { again, owed }
-    }
-
     fn put(&self, input: Input<Product>) {
-        self.inner.inbox.lock().push_back(input);
-        self.drain();
-    }
-
-    /// Runs the machine until the inbox is empty, unless somebody else runs it.
-    ///
-    /// No wake-up is lost: an input is in the inbox before its owner tries the lock, and whoever
-    /// held the lock meanwhile looks into the inbox again after releasing it.
-    fn drain(&self) {
-        loop {
-            if self.inner.inbox.lock().is_empty() {
-                return;
-            }
-            let Some(machine) = self.inner.machine.try_lock() else { return };
-            let owed = self.step(machine);
-            self.perform(owed);
-        }
-    }
-
-    fn step(&self, mut machine: MutexGuard<'_, Machine>) -> Effects<Job> {
-        let mut owed = Vec::new();
-        for _ in 0..STEPS_PER_HOLD {
-            let Some(input) = self.inner.inbox.lock().pop_front() else { break };
-            machine.step(clock::now(), input, &mut owed);
-        }
-        owed
+        self.inner.machine.submit(
+            input,
+            |machine, input| {
+                let _guard = CloseOnPanic(&self.inner);
+                let mut owed = Vec::new();
+                machine.step(clock::now(), input, &mut owed);
+                owed
+            },
+            |owed| self.perform(owed),
+        );
     }
 
     fn perform(&self, effects: Effects<Job>) {
@@ -324,10 +281,18 @@ impl Host {
     }
 }
 
-struct Prepared {
-    /// Whether the fast verb may be tried again.
-    again: bool,
-    owed: Effects<Job>,
+/// A machine that panicked is not run again, and nobody waits for it: what is parked and what
+/// comes later is answered EIO.
+struct CloseOnPanic<'a>(&'a Inner);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the core has failed: the mount answers EIO from here on");
+            self.0.closed.store(true, Ordering::Release);
+            self.0.answer_all();
+        }
+    }
 }
 
 impl Inner {
