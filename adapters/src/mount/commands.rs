@@ -112,7 +112,7 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
             print(&diff_text(&diff, LISTED));
             Err(CliError::new(
                 Exit::Differs,
-                format!("{shown} has uncommitted changes and stays mounted"),
+                format!("{shown} has uncommitted changes; its daemon keeps them"),
                 format!("vellum umount {shown} --commit publishes them, --discard drops them"),
             ))
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -25,6 +26,9 @@ use crate::host::Host;
 
 /// Times that `umount --commit` commits what was written while it unmounted, before it gives up.
 const COMMITS_ON_UNMOUNT: usize = 3;
+
+/// How long `status` and `diff` wait for what the kernel holds of mapped files.
+const FIGURES_WAIT: Duration = Duration::from_secs(2);
 
 /// What the daemon is told.
 enum Event {
@@ -84,17 +88,22 @@ impl Daemon {
         exit
     }
 
-    async fn follow(&self, inbox: &mut mpsc::UnboundedReceiver<Event>) -> Result<Exit, CliError> {
+    async fn follow(
+        self: &Arc<Self>,
+        inbox: &mut mpsc::UnboundedReceiver<Event>,
+    ) -> Result<Exit, CliError> {
         let mut warned = false;
         while let Some(event) = inbox.recv().await {
             match event {
                 Event::Quit => return Ok(Exit::Ok),
                 Event::Ended(result) => {
-                    self.mounted.send_replace(false);
                     if let Err(error) = result {
                         tracing::error!(%error, "the mount ended by an error");
+                        // It would stand there, dead, and keep programs out.
+                        self.unmount_now(Busy::Detach).await?;
                     }
-                    if !self.leaving.load(Ordering::Acquire) && !self.is_held_after_end().await {
+                    self.mounted.send_replace(false);
+                    if !self.leaving.load(Ordering::Acquire) && !self.is_dirty_after_end().await? {
                         return Ok(Exit::Ok);
                     }
                 }
@@ -105,10 +114,9 @@ impl Daemon {
                     return Ok(Exit::Interrupted);
                 }
                 Event::Signal => {
-                    if self.leave_if_clean().await {
-                        return Ok(Exit::Ok);
-                    }
                     warned = true;
+                    let daemon = Arc::clone(self);
+                    tokio::spawn(async move { daemon.leave_if_clean().await });
                 }
             }
         }
@@ -116,26 +124,25 @@ impl Daemon {
     }
 
     /// Whether edits are held although nothing is mounted any more. Says so, loudly.
-    async fn is_held_after_end(&self) -> bool {
-        let Ok(status) = self.status().await else { return true };
-        if !status.dirty {
-            return false;
+    async fn is_dirty_after_end(&self) -> Result<bool, CliError> {
+        let status = self.status().await?;
+        if status.dirty {
+            let point = self.point.display();
+            tracing::error!(
+                changed = status.changed_inodes,
+                "{point} was unmounted with uncommitted edits. They are held in this process: \
+                 `vellum commit {point} -m MESSAGE` publishes them, `vellum umount {point} \
+                 --discard` drops them"
+            );
         }
-        let point = self.point.display();
-        tracing::error!(
-            changed = status.changed_inodes,
-            "{point} was unmounted with uncommitted edits. They are held in this process: \
-             `vellum commit {point} -m MESSAGE` publishes them, `vellum umount {point} --discard` \
-             drops them"
-        );
-        true
+        Ok(status.dirty)
     }
 
-    /// On a signal: unmounts when nothing is uncommitted and nobody uses the mount.
-    async fn leave_if_clean(&self) -> bool {
+    /// On a signal: unmounts and ends when nothing is uncommitted and nobody uses the mount.
+    async fn leave_if_clean(&self) {
         let point = self.point.display();
         match self.leave(Uncommitted::Refuse).await {
-            Ok(Answer::Unmounted(_)) => return true,
+            Ok(Answer::Unmounted(_)) => self.quit(),
             Ok(Answer::Dirty(diff)) => tracing::error!(
                 changed = diff.changes.len(),
                 "not unmounted: there are uncommitted edits. `vellum commit {point} -m MESSAGE` \
@@ -144,7 +151,11 @@ impl Daemon {
             Ok(_) => {}
             Err(error) => tracing::error!("not unmounted: {error}. A second signal forces it"),
         }
-        false
+    }
+
+    fn quit(&self) {
+        // The daemon may be ending already.
+        drop(self.events.send(Event::Quit));
     }
 
     async fn status(&self) -> Result<Status, CliError> {
@@ -176,6 +187,14 @@ impl Daemon {
             );
             CliError::new(exit, what, "nothing was lost or published; see the daemon's log")
         })
+    }
+
+    /// As [`Daemon::flush`], but figures need not wait for a store that is stuck: they then leave
+    /// out what the kernel holds.
+    async fn flush_for_figures(&self) {
+        if let Ok(Err(error)) = tokio::time::timeout(FIGURES_WAIT, self.flush()).await {
+            tracing::warn!("{error}");
+        }
     }
 
     async fn commit(&self, signed: Signed) -> Result<CommitAnswer, CliError> {
@@ -310,13 +329,13 @@ impl Serve for Daemon {
     async fn serve(&self, command: Command) -> Result<Answer, CliError> {
         match command {
             Command::Status => {
-                self.flush().await?;
+                self.flush_for_figures().await;
                 let status = self.status().await?;
                 let mounted = *self.mounted.borrow();
                 Ok(Answer::Status(StatusAnswer::new(self.about.clone(), mounted, &status)))
             }
             Command::Diff => {
-                self.flush().await?;
+                self.flush_for_figures().await;
                 Ok(Answer::Diff(DiffAnswer::from(&self.diff().await?)))
             }
             Command::Commit(signed) => Ok(Answer::Commit(self.commit(signed).await?)),
@@ -327,8 +346,7 @@ impl Serve for Daemon {
     fn answered(&self, answer: &Answer) {
         let held = matches!(answer, Answer::Commit(_)) && !*self.mounted.borrow();
         if held || matches!(answer, Answer::Unmounted(_)) {
-            // The daemon may be ending already.
-            drop(self.events.send(Event::Quit));
+            self.quit();
         }
     }
 }

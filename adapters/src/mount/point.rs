@@ -23,6 +23,9 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, CliError> {
             return Err(usage(format!("the mount point {shown} can't be used: {error}"), ""));
         }
     };
+    if is_dead_mount(&full) {
+        return Err(dead(path));
+    }
     if !full.is_dir() {
         let remedy = "give an empty directory";
         return Err(usage(format!("the mount point {shown} is not a directory"), remedy));
