@@ -15,12 +15,20 @@ use vellum_core::words::{Errno, Ino, Time};
 /// Preferred I/O size that `stat` shows, in bytes: copy tools read and write in units of it.
 const BLOCK_BYTES: u32 = 64 << 10;
 
+/// Longest name in bytes.
+pub(super) const NAME_MAX_BYTES: usize = 255;
+
 pub(super) fn errno(errno: Errno) -> fuser::Errno {
     fuser::Errno::from_i32(errno.number())
 }
 
-pub(super) fn name(name: &OsStr) -> Name {
-    Arc::from(name.as_bytes())
+/// A name of an entry or an extended attribute. Newer kernels pass on longer ones than any file
+/// system takes.
+pub(super) fn name(name: &OsStr) -> Result<Name, Errno> {
+    if name.len() > NAME_MAX_BYTES {
+        return Err(Errno::NameTooLong);
+    }
+    Ok(Arc::from(name.as_bytes()))
 }
 
 pub(super) fn caller(request: &fuser::Request) -> Caller {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
+    AccessFlags, BsdFileFlags, FileHandle, Filesystem, FopenFlags, INodeNo, IoctlFlags,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
@@ -17,91 +17,38 @@ use fuser::{
 use vellum_core::shapes::{Op, SetAttr};
 use vellum_core::words::{Errno, Fh};
 
+use super::adapter::Adapter;
 use super::convert::{self, caller, ino, name};
-use super::replies::{self, Fit};
-use super::session::OpenMode;
-use crate::host::Host;
-
-/// Largest WRITE that the kernel may send, in bytes; larger ones gain nothing (measured).
-const MAX_WRITE_BYTES: u32 = 1 << 20;
-
-/// Requests that the kernel keeps in flight without a waiting program: read-ahead, mostly.
-const MAX_BACKGROUND: u16 = 128;
-
-/// Serves the kernel from a host.
-pub(super) struct Adapter {
-    host: Host,
-    open_mode: OpenMode,
-    fit: Arc<Fit>,
-    fit_plus: Arc<Fit>,
-}
+use super::replies;
 
 thread_local! {
     /// Where an event-loop thread assembles what it reads; its capacity is kept.
     static READ: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Adapter {
-    pub(super) fn new(host: Host, open_mode: OpenMode) -> Self {
-        Self { host, open_mode, fit: Fit::new(), fit_plus: Fit::new() }
-    }
-
-    /// How the kernel is to serve a handle, and whether programs can map it shared and writable.
-    ///
-    /// A handle that can't be mapped writable has nothing to report when it is closed: its
-    /// FLUSH is spared.
-    fn serve(&self, flags: i32) -> (FopenFlags, bool) {
-        let open = convert::open_flags(flags);
-        let mappable = open.read && open.write;
-        let mut mode = FopenFlags::empty();
-        if open.write && self.open_mode == OpenMode::Direct {
-            mode |= FopenFlags::FOPEN_DIRECT_IO;
-        } else {
-            mode |= FopenFlags::FOPEN_KEEP_CACHE;
-        }
-        if !mappable {
-            mode |= FopenFlags::FOPEN_NOFLUSH;
-        }
-        (mode, mappable)
-    }
-}
-
 fn fh(fh: FileHandle) -> Fh {
     Fh(fh.0)
 }
 
+/// The value, or the request is answered with the error and the handler returns.
+macro_rules! checked {
+    ($result:expr, $reply:ident) => {
+        match $result {
+            Ok(value) => value,
+            Err(errno) => return $reply.error(convert::errno(errno)),
+        }
+    };
+}
+
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Not asked for, each for a reason: ASYNC_DIO and WRITEBACK_CACHE (coherence), both
-        // HANDLE_KILLPRIV (SETATTR's order to drop set-id bits does not reach us; without it the
-        // kernel sends the new mode), ATOMIC_O_TRUNC (likewise), POSIX_LOCKS and FLOCK_LOCKS
-        // (the kernel keeps locks by itself), AUTO_INVAL_DATA (the mount is the only writer),
-        // OVER_IO_URING (fuser has no rings).
-        let wanted = [
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_CACHE_SYMLINKS,
-            InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
-        ];
-        for flag in wanted {
-            if config.add_capabilities(flag).is_err() {
-                tracing::info!(?flag, "this kernel does not know a FUSE capability");
-                if flag == InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP {
-                    self.open_mode = OpenMode::Cached;
-                }
-            }
-        }
-        // Each answers the nearest value when it does not like the one given.
-        let _ = config.set_max_write(MAX_WRITE_BYTES).or_else(|near| config.set_max_write(near));
-        let _ = config.set_max_background(MAX_BACKGROUND);
-        let _ = config
-            .set_max_readahead(MAX_WRITE_BYTES)
-            .or_else(|near| config.set_max_readahead(near));
+        self.negotiate(config);
         Ok(())
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEntry) {
-        let op = Op::Lookup { parent: ino(parent), name: name(child) };
+        let name = checked!(name(child), reply);
+        let op = Op::Lookup { parent: ino(parent), name };
         self.host.request(op, replies::entry(reply));
     }
 
@@ -163,7 +110,8 @@ impl Filesystem for Adapter {
         let Some(kind) = convert::node_kind(mode) else {
             return reply.error(convert::errno(Errno::Inval));
         };
-        let (parent, name, caller) = (ino(parent), name(child), caller(req));
+        let (parent, caller) = (ino(parent), caller(req));
+        let name = checked!(name(child), reply);
         let op = Op::MakeNode { parent, name, kind, mode: mode & 0o7777, rdev, caller };
         self.host.request(op, replies::entry(reply));
     }
@@ -177,18 +125,21 @@ impl Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        let (parent, name, caller) = (ino(parent), name(child), caller(req));
+        let (parent, caller) = (ino(parent), caller(req));
+        let name = checked!(name(child), reply);
         let op = Op::MakeDir { parent, name, mode: mode & 0o7777, caller };
         self.host.request(op, replies::entry(reply));
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
-        let op = Op::Unlink { parent: ino(parent), name: name(child) };
+        let name = checked!(name(child), reply);
+        let op = Op::Unlink { parent: ino(parent), name };
         self.host.request(op, replies::empty(reply));
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, child: &OsStr, reply: ReplyEmpty) {
-        let op = Op::RemoveDir { parent: ino(parent), name: name(child) };
+        let name = checked!(name(child), reply);
+        let op = Op::RemoveDir { parent: ino(parent), name };
         self.host.request(op, replies::empty(reply));
     }
 
@@ -201,7 +152,8 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let target = Arc::from(target.as_os_str().as_bytes());
-        let (parent, name, caller) = (ino(parent), name(child), caller(req));
+        let (parent, caller) = (ino(parent), caller(req));
+        let name = checked!(name(child), reply);
         let op = Op::Symlink { parent, name, target, caller };
         self.host.request(op, replies::entry(reply));
     }
@@ -216,12 +168,11 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let mode = match convert::rename_mode(flags) {
-            Ok(mode) => mode,
-            Err(errno) => return reply.error(convert::errno(errno)),
-        };
+        let mode = checked!(convert::rename_mode(flags), reply);
         let (parent, to_parent) = (ino(parent), ino(to_parent));
-        let op = Op::Rename { parent, name: name(child), to_parent, to_name: name(to_child), mode };
+        let name_of = name;
+        let (name, to_name) = (checked!(name_of(child), reply), checked!(name_of(to_child), reply));
+        let op = Op::Rename { parent, name, to_parent, to_name, mode };
         self.host.request(op, replies::empty(reply));
     }
 
@@ -233,7 +184,8 @@ impl Filesystem for Adapter {
         to_child: &OsStr,
         reply: ReplyEntry,
     ) {
-        let op = Op::Link { ino: ino(node), to_parent: ino(to_parent), to_name: name(to_child) };
+        let to_name = checked!(name(to_child), reply);
+        let op = Op::Link { ino: ino(node), to_parent: ino(to_parent), to_name };
         self.host.request(op, replies::entry(reply));
     }
 
@@ -255,7 +207,8 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (parent, name, caller) = (ino(parent), name(child), caller(req));
+        let (parent, caller) = (ino(parent), caller(req));
+        let name = checked!(name(child), reply);
         let (serve, mappable) = self.serve(flags);
         let flags = convert::open_flags(flags);
         let op = Op::Create { parent, name, mode: mode & 0o7777, flags, caller };
@@ -421,20 +374,17 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        let mode = convert::xattr_name(attr).and_then(|()| convert::xattr_mode(flags));
-        let mode = match mode {
-            Ok(mode) => mode,
-            Err(errno) => return reply.error(convert::errno(errno)),
-        };
-        let op = Op::SetXattr { ino: ino(node), name: name(attr), value: Arc::from(value), mode };
+        checked!(convert::xattr_name(attr), reply);
+        let mode = checked!(convert::xattr_mode(flags), reply);
+        let name = checked!(name(attr), reply);
+        let op = Op::SetXattr { ino: ino(node), name, value: Arc::from(value), mode };
         self.host.request(op, replies::empty(reply));
     }
 
     fn getxattr(&self, _req: &Request, node: INodeNo, attr: &OsStr, room: u32, reply: ReplyXattr) {
-        if let Err(errno) = convert::xattr_name(attr) {
-            return reply.error(convert::errno(errno));
-        }
-        let op = Op::GetXattr { ino: ino(node), name: name(attr) };
+        checked!(convert::xattr_name(attr), reply);
+        let name = checked!(name(attr), reply);
+        let op = Op::GetXattr { ino: ino(node), name };
         self.host.request(op, replies::xattr(room, reply));
     }
 
@@ -444,10 +394,9 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _req: &Request, node: INodeNo, attr: &OsStr, reply: ReplyEmpty) {
-        if let Err(errno) = convert::xattr_name(attr) {
-            return reply.error(convert::errno(errno));
-        }
-        let op = Op::RemoveXattr { ino: ino(node), name: name(attr) };
+        checked!(convert::xattr_name(attr), reply);
+        let name = checked!(name(attr), reply);
+        let op = Op::RemoveXattr { ino: ino(node), name };
         self.host.request(op, replies::empty(reply));
     }
 
@@ -480,10 +429,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let how = match convert::allocate(mode) {
-            Ok(how) => how,
-            Err(errno) => return reply.error(convert::errno(errno)),
-        };
+        let how = checked!(convert::allocate(mode), reply);
         let op = Op::Fallocate { fh: fh(handle), offset, len, how };
         self.host.request(op, replies::empty(reply));
     }
@@ -497,10 +443,7 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let whence = match convert::whence(whence) {
-            Ok(whence) => whence,
-            Err(errno) => return reply.error(convert::errno(errno)),
-        };
+        let whence = checked!(convert::whence(whence), reply);
         // A negative offset is past every byte there is.
         let Ok(offset) = u64::try_from(offset) else {
             return reply.error(convert::errno(Errno::NxIo));

@@ -3,6 +3,7 @@
 //! Architecture invariant: no handler blocks. A request that has to wait is parked with its
 //! reply, and the one event-loop thread goes on.
 
+mod adapter;
 mod convert;
 mod filesystem;
 mod replies;

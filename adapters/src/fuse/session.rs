@@ -10,7 +10,7 @@ use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use tokio::sync::oneshot;
 use vellum_core::words::Ino;
 
-use super::filesystem::Adapter;
+use super::adapter::Adapter;
 use crate::host::{Host, KernelCache};
 
 /// How files opened for writing are served.

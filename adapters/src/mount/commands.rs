@@ -30,10 +30,8 @@ pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
         return open::serve(&args, |about| show_mounted(&about, json));
     }
     let full = point::check(&args.mount_point)?;
-    match background::start(&full)? {
-        Answer::Mounted(about) => show_mounted(&about, json),
-        other => return Err(unexpected(&other)),
-    }
+    let Answer::Mounted(about) = background::start(&full)? else { return Err(unexpected()) };
+    show_mounted(&about, json);
     Ok(Exit::Ok)
 }
 
@@ -42,10 +40,16 @@ pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
 /// # Errors
 /// Nothing is mounted there, or its daemon could not answer.
 pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
-    match client::ask(&args.mount_point, Command::Status)? {
-        Answer::Status(status) if args.json => print(&format!("{}\n", json!(status))),
-        Answer::Status(status) => print(&status_text(&status)),
-        other => return Err(unexpected(&other)),
+    let answer = client::ask(&args.mount_point, Command::Status)?;
+    let Answer::Status(status) = answer else { return Err(unexpected()) };
+    if args.json {
+        print(&format!(
+            "{}
+",
+            json!(status)
+        ));
+    } else {
+        print(&status_text(&status));
     }
     Ok(Exit::Ok)
 }
@@ -55,10 +59,8 @@ pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
 /// # Errors
 /// Nothing is mounted there, or its daemon could not answer.
 pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
-    let diff = match client::ask(&args.mount_point, Command::Diff)? {
-        Answer::Diff(diff) => diff,
-        other => return Err(unexpected(&other)),
-    };
+    let answer = client::ask(&args.mount_point, Command::Diff)?;
+    let Answer::Diff(diff) = answer else { return Err(unexpected()) };
     if args.json {
         print(&format!("{}\n", json!(diff)));
     } else {
@@ -73,10 +75,16 @@ pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
 /// The branch was moved, the store refused, or nothing is mounted there.
 pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
     let signed = Signed { author: author(args.author), message: args.message };
-    match client::ask(&args.mount_point, Command::Commit(signed))? {
-        Answer::Commit(commit) if args.json => print(&format!("{}\n", json!(commit))),
-        Answer::Commit(commit) => print(&commit_text(&commit)),
-        other => return Err(unexpected(&other)),
+    let answer = client::ask(&args.mount_point, Command::Commit(signed))?;
+    let Answer::Commit(commit) = answer else { return Err(unexpected()) };
+    if args.json {
+        print(&format!(
+            "{}
+",
+            json!(commit)
+        ));
+    } else {
+        print(&commit_text(&commit));
     }
     Ok(Exit::Ok)
 }
@@ -116,7 +124,9 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
                 format!("vellum umount {shown} --commit publishes them, --discard drops them"),
             ))
         }
-        other => Err(unexpected(&other)),
+        Answer::Mounted(_) | Answer::Status(_) | Answer::Diff(_) | Answer::Commit(_) => {
+            Err(unexpected())
+        }
     }
 }
 
@@ -206,8 +216,8 @@ fn author(given: Option<String>) -> String {
     })
 }
 
-fn unexpected(answer: &Answer) -> CliError {
-    let what = format!("the daemon gave the answer to another command: {answer:?}");
+fn unexpected() -> CliError {
+    let what = "the daemon gave the answer to another command";
     CliError::new(Exit::NotMounted, what, "use the vellum that mounted it")
 }
 

@@ -71,13 +71,11 @@ fn failed(what: &str, error: &io::Error) -> CliError {
 }
 
 fn mount_remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            "FUSE is missing: install the package fuse3 and load the kernel module (modprobe fuse)"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "install the package fuse3; --allow-other needs user_allow_other in /etc/fuse.conf"
-        }
-        _ => "",
+    if error.kind() == io::ErrorKind::NotFound {
+        "FUSE is missing: install the package fuse3 and load the kernel module (modprobe fuse)"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "install the package fuse3; --allow-other needs user_allow_other in /etc/fuse.conf"
+    } else {
+        ""
     }
 }
