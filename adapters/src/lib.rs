@@ -5,4 +5,5 @@
 //! [`cli`] is the `vellum` command.
 
 pub mod cli;
+pub mod repo;
 pub mod store;
