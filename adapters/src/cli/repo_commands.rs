@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -83,7 +83,8 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Ok);
     }
     print(&format!(
-        "imported {what}: {branch} is now {}\nsent {} objects, {} ({} were there) in {seconds:.1} s\n",
+        "imported {what}: {branch} is now {}\n\
+         sent {} objects, {} ({} were there) in {seconds:.1} s\n",
         &hash[..SHORT_HASH],
         number(done.objects_put),
         size(done.bytes_put),

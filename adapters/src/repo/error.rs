@@ -72,6 +72,10 @@ impl RepoError {
         Self::Local { doing, path: path.to_path_buf(), error: errno.into() }
     }
 
+    pub(super) fn store(doing: &'static str, key: &str, error: StoreError) -> Self {
+        Self::Store { doing, key: key.to_owned(), error }
+    }
+
     /// How a command ends that fails with this.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -56,9 +56,12 @@ struct FirstName {
     names_left: usize,
 }
 
+/// A directory that is being written, and its entries still to come.
+type Entered = (Arc<TargetDir>, std::vec::IntoIter<(Name, Entry)>);
+
 /// What the walk through the tree keeps.
 struct Walk {
-    stack: Vec<(Arc<TargetDir>, std::vec::IntoIter<(Name, Entry)>)>,
+    stack: Vec<Entered>,
     links: HashMap<Ino, Linked>,
     first_names: HashMap<Ino, FirstName>,
     running: JoinSet<Result<(), RepoError>>,

@@ -4,6 +4,7 @@
 //! object's key. What is written is named by the hash of the bytes that are sent.
 
 mod address;
+mod asks;
 mod assemble;
 mod base;
 mod big;
@@ -21,14 +22,14 @@ mod walk;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use vellum_core::format::bounds::CHUNK_DEFAULT_BYTES;
 use vellum_core::format::{
     Access, HEADER_KEY, Hash, Hashed, Header, HeaderError, NodeRef, ObjectKind, ObjectName,
     Snapshot, TreeKind, TreeNode, Verified, decode_node, object_key,
 };
-use vellum_core::shapes::{Condition, Slice, StoreError, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{Condition, Slice, StoreError};
 use vellum_core::words::Time;
 
 pub use address::{Address, MAIN};
@@ -38,13 +39,7 @@ pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
 pub use refs::{Branch, Resolved};
 
-use crate::store::{ObjectStore, Store};
-use refs::unexpected;
-
-/// Tries of a request that fails for a while.
-const TRIES: u32 = 8;
-/// The pause after the first failed try; it doubles with each.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
+use crate::store::Store;
 
 /// An open repository.
 pub struct Repo {
@@ -79,13 +74,12 @@ impl Repo {
             }
             Err(error) => return Err(error.into()),
         };
-        let request = StoreRequest::Get { key: HEADER_KEY.to_owned(), range: None };
-        let bytes = match store.request_patiently(request).await {
-            StoreOutcome::Got { body, .. } => body,
-            StoreOutcome::Failed(StoreError::NotFound) => {
+        let bytes = match asks::get(&store, HEADER_KEY, None).await {
+            Ok((bytes, _)) => bytes,
+            Err(StoreError::NotFound) => {
                 return Err(RepoError::NotARepository { path: path.to_path_buf() });
             }
-            other => return Err(unexpected("read", HEADER_KEY.to_owned(), &other)),
+            Err(error) => return Err(RepoError::store("read", HEADER_KEY, error)),
         };
         let header = Header::decode(&bytes)
             .map_err(|error| RepoError::Header { path: path.to_path_buf(), error })?;
@@ -101,17 +95,13 @@ impl Repo {
         let bytes = header.encode().map_err(|error| at_header(path, error))?;
         make_empty_directory(path)?;
         let store = Store::open(path.as_os_str())?;
-        let request = StoreRequest::Put {
-            key: HEADER_KEY.to_owned(),
-            body: vec![Slice::whole(bytes)],
-            condition: Condition::Absent,
-        };
-        match store.request_patiently(request).await {
-            StoreOutcome::Stored { .. } => {}
-            StoreOutcome::Failed(StoreError::Exists) => {
+        let body = vec![Slice::whole(bytes)];
+        match asks::put(&store, HEADER_KEY, body, Condition::Absent).await {
+            Ok(()) => {}
+            Err(StoreError::Exists) => {
                 return Err(RepoError::AlreadyThere { path: path.to_path_buf() });
             }
-            other => return Err(unexpected("create", HEADER_KEY.to_owned(), &other)),
+            Err(error) => return Err(RepoError::store("create", HEADER_KEY, error)),
         }
         let repo = Arc::new(Self { store, header });
         repo.branch(MAIN).await?;
@@ -205,13 +195,12 @@ impl Repo {
     ) -> Result<Verified, RepoError> {
         // Once more: the bytes may have been damaged on their way.
         for _ in 0..2 {
-            let request = StoreRequest::Get { key: key.to_owned(), range: range.clone() };
-            let bytes = match self.ask(request).await {
-                StoreOutcome::Got { body, .. } => body,
-                StoreOutcome::Failed(StoreError::NotFound) => {
+            let bytes = match asks::get(&self.store, key, range.clone()).await {
+                Ok((bytes, _)) => bytes,
+                Err(StoreError::NotFound) => {
                     return Err(RepoError::Missing { key: key.to_owned() });
                 }
-                other => return Err(unexpected("read", key.to_owned(), &other)),
+                Err(error) => return Err(RepoError::store("read", key, error)),
             };
             if let Ok(verified) = Verified::check(hash, bytes) {
                 return Ok(verified);
@@ -230,58 +219,24 @@ impl Repo {
         let key = object_key(kind, &name);
         let bytes = object.len_bytes();
         let body = object.into_body();
-        let condition = Condition::Absent;
-        let request = StoreRequest::Put { key: key.clone(), body: body.clone(), condition };
-        match self.ask(request).await {
-            StoreOutcome::Stored { .. } => return Ok(Placed::New { bytes }),
-            StoreOutcome::Failed(StoreError::Exists) => {}
-            other => return Err(unexpected("write", key, &other)),
+        match asks::put(&self.store, &key, body.clone(), Condition::Absent).await {
+            Ok(()) => return Ok(Placed::New { bytes }),
+            Err(StoreError::Exists) => {}
+            Err(error) => return Err(RepoError::store("write", &key, error)),
         }
-        let request = StoreRequest::Get { key: key.clone(), range: None };
-        let etag = match self.ask(request).await {
-            StoreOutcome::Got { body, etag } => {
-                if Verified::check(&name.hash, body).is_ok() {
-                    return Ok(Placed::Present);
-                }
-                etag
+        let etag = match asks::get(&self.store, &key, None).await {
+            Ok((found, _)) if Hash::of(&found) == name.hash => {
+                return Ok(Placed::Present);
             }
-            other => return Err(unexpected("check", key, &other)),
+            Ok((_, etag)) => etag,
+            Err(error) => return Err(RepoError::store("check", &key, error)),
         };
         tracing::warn!(key, "object is damaged: writing it anew");
-        let condition = Condition::Matches(etag);
-        match self.ask(StoreRequest::Put { key: key.clone(), body, condition }).await {
-            StoreOutcome::Stored { .. } => Ok(Placed::New { bytes }),
-            other => Err(unexpected("repair", key, &other)),
+        match asks::put(&self.store, &key, body, Condition::Matches(etag)).await {
+            Ok(()) => Ok(Placed::New { bytes }),
+            Err(error) => Err(RepoError::store("repair", &key, error)),
         }
     }
-
-    /// Asks the store, again if it fails for a while. For what may be done twice.
-    pub(crate) async fn ask(&self, request: StoreRequest) -> StoreOutcome {
-        self.store.request_patiently(request).await
-    }
-}
-
-impl Store {
-    /// One try.
-    pub(super) async fn request_once(&self, request: StoreRequest) -> StoreOutcome {
-        self.request(request).await
-    }
-
-    async fn request_patiently(&self, request: StoreRequest) -> StoreOutcome {
-        for round in 0..TRIES - 1 {
-            match self.request(request.clone()).await {
-                StoreOutcome::Failed(error) if error.is_temporary() => pause(round).await,
-                outcome => return outcome,
-            }
-        }
-        self.request(request).await
-    }
-}
-
-/// Waits longer with each round.
-async fn pause(round: u32) {
-    let pause = PAUSE_MIN.saturating_mul(1 << round.min(16)).min(refs::PAUSE_MAX);
-    tokio::time::sleep(pause).await;
 }
 
 /// The wall clock.

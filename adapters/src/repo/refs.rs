@@ -1,12 +1,11 @@
 //! Refs: resolving names, and moving a branch by compare-and-swap.
 
-use std::time::Duration;
-
 use vellum_core::format::{Hash, ObjectKind, ObjectName, RefBody, RefKind, object_key, ref_key};
-use vellum_core::shapes::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{Condition, Etag, Key, StoreError};
 
+use super::asks::pause;
 use super::error::RepoError;
-use super::{Repo, pause};
+use super::{Repo, asks};
 
 /// How often a ref whose outcome is unknown is read back and sent again.
 const SETTLE_TRIES: u32 = 8;
@@ -77,11 +76,9 @@ impl Repo {
             return Err(unknown());
         }
         let prefix = format!("snapshots/{}", name.to_ascii_lowercase());
-        let request = StoreRequest::List { prefix: prefix.clone(), after: String::new(), max: 10 };
-        let keys = match self.ask(request).await {
-            StoreOutcome::Listed { keys, .. } => keys,
-            other => return Err(unexpected("list", prefix, &other)),
-        };
+        let keys = asks::list(self.store(), &prefix, 10)
+            .await
+            .map_err(|error| RepoError::store("list", &prefix, error))?;
         let names: Vec<&str> =
             keys.iter().filter_map(|key| key.strip_prefix("snapshots/")).collect();
         match names.as_slice() {
@@ -99,15 +96,14 @@ impl Repo {
     /// # Errors
     /// The store fails, or the body is damaged.
     pub async fn read_ref(&self, key: &str) -> Result<Option<(RefBody, Etag)>, RepoError> {
-        let request = StoreRequest::Get { key: key.to_owned(), range: None };
-        match self.ask(request).await {
-            StoreOutcome::Got { body, etag } => {
+        match asks::get(self.store(), key, None).await {
+            Ok((body, etag)) => {
                 let body = RefBody::decode(&body)
                     .map_err(|error| RepoError::Format { key: key.to_owned(), error })?;
                 Ok(Some((body, etag)))
             }
-            StoreOutcome::Failed(StoreError::NotFound) => Ok(None),
-            other => Err(unexpected("read", key.to_owned(), &other)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(RepoError::store("read", key, error)),
         }
     }
 
@@ -117,20 +113,15 @@ impl Repo {
     /// The name is not allowed, or the store fails.
     pub async fn branch(&self, name: &str) -> Result<Branch, RepoError> {
         let key = ref_key(RefKind::Branch, name).map_err(RepoError::RefName)?;
-        for _ in 0..SETTLE_TRIES {
+        for round in 0..SETTLE_TRIES {
             if let Some((body, etag)) = self.read_ref(&key).await? {
                 return Ok(Branch { name: name.to_owned(), key, body, etag });
             }
             let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: attempt()? };
-            let request = StoreRequest::Put {
-                key: key.clone(),
-                body: vec![Slice::whole(body.encode())],
-                condition: Condition::Absent,
-            };
-            match self.store().request_once(request).await {
-                StoreOutcome::Stored { .. } | StoreOutcome::Failed(StoreError::Exists) => {}
-                StoreOutcome::Failed(error) if error.is_temporary() => pause(1).await,
-                other => return Err(unexpected("create", key, &other)),
+            match asks::put_ref(self.store(), &key, body.encode(), Condition::Absent).await {
+                Ok(()) | Err(StoreError::Exists) => {}
+                Err(error) if error.is_temporary() => pause(round).await,
+                Err(error) => return Err(RepoError::store("create", &key, error)),
             }
         }
         Err(RepoError::Store { doing: "create", key, error: StoreError::Unreachable })
@@ -149,21 +140,17 @@ impl Repo {
             gc_epoch: branch.body.gc_epoch,
             attempt: attempt()?,
         };
-        let request = StoreRequest::Put {
-            key: branch.key.clone(),
-            body: vec![Slice::whole(body.encode())],
-            condition: Condition::Matches(branch.etag.clone()),
-        };
         for round in 0..SETTLE_TRIES {
-            match self.store().request_once(request.clone()).await {
-                StoreOutcome::Stored { .. } => return Ok(()),
+            let condition = Condition::Matches(branch.etag.clone());
+            match asks::put_ref(self.store(), &branch.key, body.encode(), condition).await {
+                Ok(()) => return Ok(()),
                 // A mismatch too may be the work of an earlier try of this very attempt.
-                StoreOutcome::Failed(StoreError::Mismatch | StoreError::Ambiguous) => {}
-                StoreOutcome::Failed(error) if error.is_temporary() => {
+                Err(StoreError::Mismatch | StoreError::Ambiguous) => {}
+                Err(error) if error.is_temporary() => {
                     pause(round).await;
                     continue;
                 }
-                other => return Err(unexpected("move", branch.key.clone(), &other)),
+                Err(error) => return Err(RepoError::store("move", &branch.key, error)),
             }
             match self.read_ref(&branch.key).await {
                 Ok(Some((found, _))) if found.attempt == body.attempt => return Ok(()),
@@ -194,19 +181,3 @@ fn attempt() -> Result<u128, RepoError> {
     getrandom::fill(&mut bytes).map_err(|_| RepoError::Lost { doing: "draw a random number" })?;
     Ok(u128::from_le_bytes(bytes))
 }
-
-/// The error of an outcome that is none of those a request is made for.
-pub(super) fn unexpected(doing: &'static str, key: Key, outcome: &StoreOutcome) -> RepoError {
-    let error = match outcome {
-        StoreOutcome::Failed(error) => error.clone(),
-        StoreOutcome::Got { .. }
-        | StoreOutcome::Found { .. }
-        | StoreOutcome::Stored { .. }
-        | StoreOutcome::Listed { .. }
-        | StoreOutcome::Deleted => StoreError::Unsupported,
-    };
-    RepoError::Store { doing, key, error }
-}
-
-/// The longest wait between two tries.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);

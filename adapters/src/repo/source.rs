@@ -64,6 +64,11 @@ pub(super) struct BigFile {
     name: Name,
 }
 
+/// One range that is all of a file.
+fn whole(size: u64) -> Vec<Range<u64>> {
+    std::iter::once(0..size).collect()
+}
+
 impl Content {
     /// Bytes of a regular file.
     pub(super) fn size(&self) -> u64 {
@@ -131,7 +136,7 @@ fn read_file(dir: Arc<SourceDir>, name: Name) -> Result<Item, RepoError> {
         let mut at = 0;
         let mut ranges = big.data_ranges()?;
         if 2 * ranges.len() + 1 > INLINE_MAX_PIECES {
-            ranges = vec![0..size];
+            ranges = whole(size);
         }
         for data in ranges {
             if data.start > at {
@@ -162,7 +167,7 @@ impl BigFile {
             return Ok(Vec::new());
         }
         if allocated >= size {
-            return Ok(vec![0..size]);
+            return Ok(whole(size));
         }
         let mut ranges = Vec::new();
         let mut at = 0;
@@ -170,7 +175,7 @@ impl BigFile {
             let start = match seek(&self.file, SeekFrom::Data(at)) {
                 Ok(start) => start,
                 Err(Errno::NXIO) => break,
-                Err(Errno::INVAL | Errno::NOTSUP) => return Ok(vec![0..size]),
+                Err(Errno::INVAL | Errno::NOTSUP) => return Ok(whole(size)),
                 Err(errno) => return Err(self.failed(errno)),
             };
             let end = seek(&self.file, SeekFrom::Hole(start)).map_err(|e| self.failed(e))?;
@@ -233,8 +238,8 @@ fn xattrs_of_name(dir: &SourceDir, name: &[u8]) -> Result<XattrMap, Errno> {
     })
 }
 
-/// Lengths that may grow between asking for them and reading are asked for again this often.
-const TRIES: usize = 8;
+/// Bytes that no list of names and no value is longer than (Linux XATTR_LIST_MAX, XATTR_SIZE_MAX).
+const XATTR_BUFFER_MAX: usize = 64 << 10;
 
 type ListXattrs<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>;
 type GetXattr<'a> = &'a mut dyn FnMut(&OsStr, &mut [u8]) -> Result<usize, Errno>;
@@ -264,20 +269,15 @@ fn read_growing(
     read: &mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; first_bytes];
-    for _ in 0..TRIES {
-        match read(&mut buffer) {
-            Ok(len) => {
-                buffer.truncate(len);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) => {
-                let len = read(&mut [])?;
-                buffer.resize(len, 0);
-            }
-            Err(errno) => return Err(errno),
+    let len = match read(&mut buffer) {
+        Err(Errno::RANGE) => {
+            buffer.resize(XATTR_BUFFER_MAX, 0);
+            read(&mut buffer)?
         }
-    }
-    Err(Errno::RANGE)
+        other => other?,
+    };
+    buffer.truncate(len);
+    Ok(buffer)
 }
 
 /// The attributes as a snapshot keeps them.

@@ -21,6 +21,9 @@ use vellum_core::format::{Body, Meta, XattrMap};
 
 use super::error::RepoError;
 
+/// Sets one extended attribute.
+type SetXattr<'a> = &'a dyn Fn(&OsStr, &[u8]) -> Result<(), Errno>;
+
 /// What all files of one export share.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -91,7 +94,7 @@ impl Target {
         &self,
         xattrs: &XattrMap,
         path: &dyn Fn() -> PathBuf,
-        set: &dyn Fn(&OsStr, &[u8]) -> Result<(), Errno>,
+        set: SetXattr<'_>,
     ) -> Result<(), RepoError> {
         for (name, value) in xattrs {
             match set(OsStr::from_bytes(name), value) {
