@@ -1,0 +1,18 @@
+//! Floor 4: what takes more than one step: loading, registration and pressure, the cut, commit.
+
+mod calls;
+mod commit;
+mod directory;
+mod engine;
+mod gather;
+mod job;
+mod piece;
+mod plan;
+mod pressure;
+mod publish;
+mod report;
+mod trees;
+mod upload;
+
+pub(crate) use engine::{Branch, Cx, Engine, Repo, Stop, WaitKey, Wake};
+pub use job::{Job, Product};
