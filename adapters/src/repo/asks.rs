@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use vellum_core::shapes::{
-    Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest,
-};
+use vellum_core::shapes::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};
 
 use crate::store::{ObjectStore, Store};
 
@@ -65,13 +63,8 @@ fn stored(outcome: StoreOutcome) -> Result<(), StoreError> {
 }
 
 /// The first `max` keys that begin with `prefix`, patiently.
-pub(super) async fn list(
-    store: &Store,
-    prefix: &str,
-    max: usize,
-) -> Result<Vec<Key>, StoreError> {
-    let request =
-        StoreRequest::List { prefix: prefix.to_owned(), after: String::new(), max };
+pub(super) async fn list(store: &Store, prefix: &str, max: usize) -> Result<Vec<Key>, StoreError> {
+    let request = StoreRequest::List { prefix: prefix.to_owned(), after: String::new(), max };
     match patiently(store, request).await {
         StoreOutcome::Listed { keys, .. } => Ok(keys),
         StoreOutcome::Failed(error) => Err(error),
