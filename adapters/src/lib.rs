@@ -9,4 +9,5 @@ pub mod cli;
 pub mod fuse;
 pub mod host;
 pub mod mount;
+pub mod repo;
 pub mod store;

@@ -73,7 +73,7 @@ impl Host {
                 }
             });
             Inner {
-                machine: Handover::new(Machine::new(spec, Arc::clone(&shared))),
+                machine: Handover::new(Machine::new(spec, Arc::clone(&shared), clock::now())),
                 shared,
                 parked: DashMap::new(),
                 next_ticket: AtomicU64::new(1),
@@ -129,7 +129,7 @@ impl Host {
     ) -> Option<Result<u32, Errno>> {
         let wall = clock::wall();
         let write = || self.inner.shared.try_write(fh, wall, offset, data, flags);
-        self.fast(fh, offset, data.len(), write)
+        self.fast(fh, write)
     }
 
     /// Reads into `out`, which is cleared first. `None` asks the caller to park the request.
@@ -140,8 +140,7 @@ impl Host {
         len: u32,
         out: &mut Vec<u8>,
     ) -> Option<Result<(), Errno>> {
-        let bytes = usize::try_from(len).unwrap_or(usize::MAX);
-        self.fast(fh, offset, bytes, || self.inner.shared.try_read(fh, offset, len, out))
+        self.fast(fh, || self.inner.shared.try_read(fh, offset, len, out))
     }
 
     /// Attributes of a regular file. `None` asks the caller to request them.
@@ -200,13 +199,7 @@ impl Host {
     }
 
     /// A fast verb; when it is refused, one preparation and one more try.
-    fn fast<T>(
-        &self,
-        fh: Fh,
-        offset: u64,
-        len: usize,
-        mut verb: impl FnMut() -> Fast<T>,
-    ) -> Option<Result<T, Errno>> {
+    fn fast<T>(&self, fh: Fh, mut verb: impl FnMut() -> Fast<T>) -> Option<Result<T, Errno>> {
         let why = match verb() {
             Fast::Done(value) => return Some(Ok(value)),
             Fast::Failed(errno) => return Some(Err(errno)),
@@ -215,7 +208,7 @@ impl Host {
         let mut owed = Vec::new();
         let again = self.inner.machine.with(|machine| {
             let _guard = CloseOnPanic(&self.inner);
-            machine.prepare(clock::now(), fh, offset, len, why, &mut owed)
+            machine.prepare(clock::now(), fh, why, &mut owed)
         });
         let tried = again.then(verb);
         self.perform(owed);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::parse_size;
+
 /// Arguments of `vellum mount`.
 #[derive(Args, Clone, Debug)]
 pub struct MountArgs {
@@ -95,40 +97,4 @@ pub struct UmountArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// A number of bytes: digits, then K, M, G or T (of 1,024), with or without `B` or `iB`.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_uppercase();
-    let unit = unit.strip_suffix("IB").or(unit.strip_suffix('B')).unwrap_or(&unit);
-    let shift = match unit {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(format!("unknown unit {unit:?}: use K, M, G or T")),
-    };
-    let number: u64 = number.parse().map_err(|_| "give a number, such as 512M".to_owned())?;
-    number.checked_mul(1 << shift).ok_or_else(|| "larger than any memory".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_unit() {
-        assert_eq!(parse_size("4096").unwrap(), 4096);
-        assert_eq!(parse_size("512M").unwrap(), 512 << 20);
-        assert_eq!(parse_size("2GiB").unwrap(), 2 << 30);
-        assert_eq!(parse_size("1kb").unwrap(), 1024);
-        for bad in ["", "M", "12X", "-1", "1.5G", "99999999999T"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -1,9 +1,6 @@
 //! The commands, as `main` calls them.
 
-use std::io::{self, Write};
-
-use indicatif::BinaryBytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
 use super::control::client;
@@ -11,7 +8,7 @@ use super::control::protocol::{
     Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
 };
 use super::{background, open, point};
-use crate::cli::{CliError, Exit};
+use crate::cli::{CliError, Exit, author, number, print, size};
 
 /// Changes that `umount` lists before it says how many more there are.
 const LISTED: usize = 20;
@@ -27,11 +24,14 @@ pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
     }
     let json = args.json;
     if args.foreground {
-        return open::serve(&args, |about| show_mounted(&about, json));
+        return open::serve(&args, |about| {
+            // Nobody listens: the mount is there all the same.
+            drop(show_mounted(&about, json));
+        });
     }
     let full = point::check(&args.mount_point)?;
     let Answer::Mounted(about) = background::start(&full)? else { return Err(unexpected()) };
-    show_mounted(&about, json);
+    show_mounted(&about, json)?;
     Ok(Exit::Ok)
 }
 
@@ -43,13 +43,9 @@ pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
     let answer = client::ask(&args.mount_point, Command::Status)?;
     let Answer::Status(status) = answer else { return Err(unexpected()) };
     if args.json {
-        print(&format!(
-            "{}
-",
-            json!(status)
-        ));
+        print_json(&json!(status))?;
     } else {
-        print(&status_text(&status));
+        print(&status_text(&status))?;
     }
     Ok(Exit::Ok)
 }
@@ -62,9 +58,9 @@ pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
     let answer = client::ask(&args.mount_point, Command::Diff)?;
     let Answer::Diff(diff) = answer else { return Err(unexpected()) };
     if args.json {
-        print(&format!("{}\n", json!(diff)));
+        print_json(&json!(diff))?;
     } else {
-        print(&diff_text(&diff, usize::MAX));
+        print(&diff_text(&diff, usize::MAX))?;
     }
     Ok(if diff.changes.is_empty() { Exit::Ok } else { Exit::Differs })
 }
@@ -74,17 +70,13 @@ pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
 /// # Errors
 /// The branch was moved, the store refused, or nothing is mounted there.
 pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
-    let signed = Signed { author: author(args.author), message: args.message };
+    let signed = Signed { author: args.author.unwrap_or_else(author), message: args.message };
     let answer = client::ask(&args.mount_point, Command::Commit(signed))?;
     let Answer::Commit(commit) = answer else { return Err(unexpected()) };
     if args.json {
-        print(&format!(
-            "{}
-",
-            json!(commit)
-        ));
+        print_json(&json!(commit))?;
     } else {
-        print(&commit_text(&commit));
+        print(&commit_text(&commit))?;
     }
     Ok(Exit::Ok)
 }
@@ -96,7 +88,10 @@ pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
 /// The mount is in use, a commit failed, or nothing is mounted there.
 pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
     let uncommitted = if args.commit {
-        Uncommitted::Commit(Signed { author: author(args.author), message: args.message })
+        Uncommitted::Commit(Signed {
+            author: args.author.unwrap_or_else(author),
+            message: args.message,
+        })
     } else if args.discard {
         Uncommitted::Discard
     } else {
@@ -105,19 +100,19 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
     let shown = args.mount_point.display();
     match client::ask(&args.mount_point, Command::Unmount(uncommitted))? {
         Answer::Unmounted(commit) if args.json => {
-            print(&format!("{}\n", json!({"unmounted": true, "commit": commit})));
+            print_json(&json!({"unmounted": true, "commit": commit}))?;
             Ok(Exit::Ok)
         }
         Answer::Unmounted(commit) => {
-            print(&commit.as_ref().map(commit_text).unwrap_or_default());
+            print(&commit.as_ref().map(commit_text).unwrap_or_default())?;
             Ok(Exit::Ok)
         }
         Answer::Dirty(diff) if args.json => {
-            print(&format!("{}\n", json!({"unmounted": false, "diff": diff})));
+            print_json(&json!({"unmounted": false, "diff": diff}))?;
             Ok(Exit::Differs)
         }
         Answer::Dirty(diff) => {
-            print(&diff_text(&diff, LISTED));
+            print(&diff_text(&diff, LISTED))?;
             Err(CliError::new(
                 Exit::Differs,
                 format!("{shown} has uncommitted changes; its daemon keeps them"),
@@ -130,20 +125,22 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
     }
 }
 
-fn show_mounted(about: &MountedAnswer, json: bool) {
-    if json {
-        print(&format!("{}\n", json!(about)));
-        return;
-    }
+fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
     let MountedAnswer { mount_point, source, read_only, .. } = about;
-    if *read_only {
-        print(&format!("{source} is mounted at {mount_point}, read-only\n"));
+    if json {
+        print_json(&json!(about))
+    } else if *read_only {
+        print(&format!("{source} is mounted at {mount_point}, read-only\n"))
     } else {
         print(&format!(
             "{source} is mounted at {mount_point}; until they are committed, edits do not survive \
              a crash of its daemon\n"
-        ));
+        ))
     }
+}
+
+fn print_json(value: &Value) -> Result<(), CliError> {
+    print(&format!("{value}\n"))
 }
 
 fn status_text(status: &StatusAnswer) -> String {
@@ -153,14 +150,14 @@ fn status_text(status: &StatusAnswer) -> String {
         ("branch", status.branch.clone().unwrap_or_else(|| "none".into())),
         ("base", status.base.clone().unwrap_or_else(|| "empty".into())),
     ];
-    let (changed, dirty) = (status.changed_inodes, BinaryBytes(status.dirty_bytes));
+    let (changed, dirty) = (number(status.changed_inodes), size(status.dirty_bytes));
     let uncommitted = match (status.dirty, status.committing) {
         (false, _) => "nothing".to_owned(),
         (true, false) => format!("{changed} changed, {dirty} in memory only"),
         (true, true) => format!("{changed} changed, {dirty} in memory only; committing"),
     };
     lines.push(("uncommitted", uncommitted));
-    lines.push(("memory", BinaryBytes(status.memory_bytes).to_string()));
+    lines.push(("memory", size(status.memory_bytes)));
     if !status.mounted {
         lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
     }
@@ -184,7 +181,7 @@ fn diff_text(diff: &DiffAnswer, most: usize) -> String {
         text.push_str(&format!("… and {} more\n", diff.changes.len() - most));
     }
     if !diff.changes.is_empty() {
-        let (count, send) = (diff.changes.len(), BinaryBytes(diff.send_bytes));
+        let (count, send) = (diff.changes.len(), size(diff.send_bytes));
         let noun = if count == 1 { "path" } else { "paths" };
         text.push_str(&format!("{count} {noun} changed; a commit sends at most {send} of data\n"));
     }
@@ -200,31 +197,18 @@ fn escaped(path: &str) -> String {
 
 fn commit_text(commit: &CommitAnswer) -> String {
     let CommitAnswer { snapshot, committed, objects, bytes } = commit;
-    if *committed {
-        format!("committed {snapshot}: {objects} objects, {}\n", BinaryBytes(*bytes))
-    } else {
-        format!("nothing to commit; the branch is at {snapshot}\n")
+    match snapshot {
+        Some(snapshot) if *committed => {
+            format!("committed {snapshot}: {} objects, {}\n", number(*objects), size(*bytes))
+        }
+        Some(snapshot) => format!("nothing to commit; the branch is at {snapshot}\n"),
+        None => "nothing to commit; the branch is empty\n".into(),
     }
-}
-
-fn author(given: Option<String>) -> String {
-    given.unwrap_or_else(|| {
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let user = user.unwrap_or_else(|_| format!("uid{}", rustix::process::geteuid().as_raw()));
-        let host = rustix::system::uname();
-        format!("{user}@{}", host.nodename().to_string_lossy())
-    })
 }
 
 fn unexpected() -> CliError {
     let what = "the daemon gave the answer to another command";
     CliError::new(Exit::NotMounted, what, "use the vellum that mounted it")
-}
-
-/// A reader that has gone is no error.
-fn print(text: &str) {
-    let mut stdout = io::stdout().lock();
-    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 #[cfg(test)]
@@ -251,7 +235,7 @@ mod tests {
         ];
         let diff = DiffAnswer { changes, send_bytes: 1024 };
         let text = diff_text(&diff, usize::MAX);
-        let end = "3 paths changed; a commit sends at most 1.00 KiB of data\n";
+        let end = "3 paths changed; a commit sends at most 1.0 KiB of data\n";
         assert_eq!(text, format!("A a\\nb\nD d/\nT ./\n{end}"));
         assert!(diff_text(&diff, 1).contains("… and 2 more"));
         assert_eq!(diff_text(&DiffAnswer::default(), 1), "");

@@ -215,12 +215,16 @@ impl Daemon {
         let point = self.point.display();
         let again = "the edits are still in the mount: run the commit again";
         let (exit, what, remedy) = match result {
+            CommitResult::Empty => {
+                let (snapshot, committed) = (None, false);
+                return Ok(CommitAnswer { snapshot, committed, objects: 0, bytes: 0 });
+            }
             CommitResult::Unchanged { snapshot } => {
-                let snapshot = snapshot.to_string();
+                let snapshot = Some(snapshot.to_string());
                 return Ok(CommitAnswer { snapshot, committed: false, objects: 0, bytes: 0 });
             }
             CommitResult::Committed { snapshot, objects, bytes } => {
-                let snapshot = snapshot.to_string();
+                let snapshot = Some(snapshot.to_string());
                 return Ok(CommitAnswer { snapshot, committed: true, objects, bytes });
             }
             CommitResult::Conflict { theirs } => (

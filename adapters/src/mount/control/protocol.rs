@@ -199,8 +199,8 @@ impl From<&Change> for ChangeAnswer {
 /// What a commit came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::mount) struct CommitAnswer {
-    /// Snapshot that the branch now names.
-    pub(in crate::mount) snapshot: String,
+    /// Snapshot that the branch now names; none when it has none and nothing was changed.
+    pub(in crate::mount) snapshot: Option<String>,
     /// Whether it is new; if not, there was nothing to commit.
     pub(in crate::mount) committed: bool,
     /// Objects put.
