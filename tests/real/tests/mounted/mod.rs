@@ -16,42 +16,42 @@ use crate::common;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory for one test, with a repository in it and places to mount it at.
-pub struct Bench {
+pub(crate) struct Bench {
     dir: TempDir,
 }
 
 impl Bench {
     /// An empty repository.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Self { dir: TempDir::with_prefix("vellum-").unwrap() };
         common::ok(bench.vellum(["init"]).arg(bench.repository()));
         bench
     }
 
     /// The repository.
-    pub fn repository(&self) -> PathBuf {
+    pub(crate) fn repository(&self) -> PathBuf {
         self.dir.path().join("repo")
     }
 
     /// A path beside the repository.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A call of the binary whose control sockets are this test's own.
-    pub fn vellum<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(crate) fn vellum<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = common::vellum(args);
         command.env("VELLUM_RUNTIME_DIR", self.path("run"));
         command
     }
 
     /// Mounts the repository at `name`.
-    pub fn mount(&self, name: &str) -> Mount<'_> {
+    pub(crate) fn mount(&self, name: &str) -> Mount<'_> {
         self.mount_with(name, &[])
     }
 
     /// Mounts the repository at `name`, with these arguments too.
-    pub fn mount_with(&self, name: &str, args: &[&str]) -> Mount<'_> {
+    pub(crate) fn mount_with(&self, name: &str, args: &[&str]) -> Mount<'_> {
         let point = self.path(name);
         std::fs::create_dir_all(&point).unwrap();
         let mut command = self.vellum(["mount"]);
@@ -62,41 +62,41 @@ impl Bench {
 }
 
 /// A mount; dropped, it goes with everything that is uncommitted.
-pub struct Mount<'a> {
+pub(crate) struct Mount<'a> {
     bench: &'a Bench,
     point: PathBuf,
 }
 
 impl Mount<'_> {
     /// The root of the mount.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.point
     }
 
     /// A path in the mount.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.point.join(name)
     }
 
     /// A call of the binary about this mount.
-    pub fn vellum(&self, command: &str) -> Command {
+    pub(crate) fn vellum(&self, command: &str) -> Command {
         let mut call = self.bench.vellum([command]);
         call.arg(&self.point);
         call
     }
 
     /// What `status --json` says.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         common::ok_json(self.vellum("status").arg("--json"))
     }
 
     /// The daemon's process.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.status()["mount"]["pid"].as_i64().unwrap()).unwrap()
     }
 
     /// The daemon's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let run = std::fs::read_dir(self.bench.path("run")).unwrap();
         run.map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
@@ -105,12 +105,12 @@ impl Mount<'_> {
     }
 
     /// Commits.
-    pub fn commit(&self) -> Value {
+    pub(crate) fn commit(&self) -> Value {
         common::ok_json(self.vellum("commit").args(["-m", "a test", "--json"]))
     }
 
     /// Unmounts what is committed.
-    pub fn unmount(self) {
+    pub(crate) fn unmount(self) {
         common::ok(&mut self.vellum("umount"));
         assert!(!is_mounted(&self.point));
     }
@@ -130,7 +130,7 @@ impl Drop for Mount<'_> {
 }
 
 /// Whether the mount table has something at `point`.
-pub fn is_mounted(point: &Path) -> bool {
+pub(crate) fn is_mounted(point: &Path) -> bool {
     let table = std::fs::read("/proc/self/mounts").unwrap();
     table
         .split(|byte| *byte == b'\n')
@@ -138,7 +138,7 @@ pub fn is_mounted(point: &Path) -> bool {
 }
 
 /// Waits until `holds`.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "it never came to this: {what}");
@@ -147,6 +147,6 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The errno that an operation failed with.
-pub fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+pub(crate) fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
     result.unwrap_err().raw_os_error().unwrap()
 }
