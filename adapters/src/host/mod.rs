@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use vellum_core::conc::{Fast, Handover, Shared};
 use vellum_core::machine::{Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, WriteFlags};
-use vellum_core::words::{Errno, Fh, Ino, Ticket};
+use vellum_core::words::{EffectId, Errno, Fh, Ino, Ticket};
 
 use crate::store::ObjectStore;
 pub use kernel::KernelCache;
@@ -211,7 +211,7 @@ impl Host {
             machine.prepare(clock::now(), fh, why, &mut owed)
         });
         let tried = again.then(verb);
-        self.perform(owed);
+        self.perform(owed, &mut |id, job| self.hand_off(id, job));
         match tried? {
             Fast::Done(value) => Some(Ok(value)),
             Fast::Failed(errno) => Some(Err(errno)),
@@ -219,7 +219,27 @@ impl Host {
         }
     }
 
+    /// Puts an input from a thread that has other things to do: jobs go to the pool.
     fn put(&self, input: Input<Product>) {
+        self.submit(input, |id, job| self.hand_off(id, job));
+    }
+
+    /// Puts a completion from a thread that has time: the first job that comes of it is done
+    /// here, since most are shorter than the hop to another thread.
+    fn complete(&self, id: EffectId, outcome: Outcome<Product>) {
+        let mut next = Some((id, outcome));
+        while let Some((id, outcome)) = next.take() {
+            let mut mine = None;
+            self.submit(Input::Completed(id, outcome), |id, job| match mine {
+                None => mine = Some((id, job)),
+                Some(_) => self.hand_off(id, job),
+            });
+            // The machine is free again by now: nobody waits for this job who did not ask.
+            next = mine.map(|(id, job)| (id, self.run(job)));
+        }
+    }
+
+    fn submit(&self, input: Input<Product>, mut job: impl FnMut(EffectId, Job)) {
         self.inner.machine.submit(
             input,
             |machine, input| {
@@ -228,11 +248,21 @@ impl Host {
                 machine.step(clock::now(), input, &mut owed);
                 owed
             },
-            |owed| self.perform(owed),
+            |owed| self.perform(owed, &mut job),
         );
     }
 
-    fn perform(&self, effects: Effects<Job>) {
+    fn hand_off(&self, id: EffectId, job: Job) {
+        let host = self.clone();
+        self.inner.pool.run(move || host.complete(id, host.run(job)));
+    }
+
+    fn run(&self, job: Job) -> Outcome<Product> {
+        let _guard = CloseOnPanic(&self.inner);
+        Outcome::Computed(job.run())
+    }
+
+    fn perform(&self, effects: Effects<Job>, job_owed: &mut impl FnMut(EffectId, Job)) {
         for effect in effects {
             match effect {
                 Effect::Reply(ticket, reply) => self.answer(ticket, reply),
@@ -240,16 +270,10 @@ impl Host {
                     let (host, answer) = (self.clone(), self.inner.store.request(request));
                     self.inner.runtime.spawn(async move {
                         let outcome = Outcome::Store(answer.await);
-                        host.put(Input::Completed(id, outcome));
+                        host.complete(id, outcome);
                     });
                 }
-                Effect::Compute(id, job) => {
-                    let host = self.clone();
-                    self.inner.pool.run(move || {
-                        let outcome = Outcome::Computed(job.run());
-                        host.put(Input::Completed(id, outcome));
-                    });
-                }
+                Effect::Compute(id, job) => job_owed(id, job),
                 Effect::Arm(id, at_ns) => {
                     let armed = self.inner.arm.send((id, at_ns));
                     debug_assert!(

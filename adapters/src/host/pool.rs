@@ -1,48 +1,74 @@
 //! Threads for pure work: hashing, verifying, encoding, decoding.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that take work in order. They end when the pool is dropped.
 pub(super) struct Pool {
-    sender: Sender<Work>,
+    queue: Arc<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Lock order: alone.
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    work: VecDeque<Work>,
+    ended: bool,
 }
 
 impl Pool {
     /// Starts `threads` threads.
-    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
-        let (sender, receiver) = channel::<Work>();
-        let receiver = Arc::new(Mutex::new(receiver));
+    pub(super) fn start(threads: usize) -> io::Result<Self> {
+        let pool = Self { queue: Arc::default() };
         for index in 0..threads.max(1) {
-            let receiver = Arc::clone(&receiver);
-            thread::Builder::new()
-                .name(format!("compute-{index}"))
-                .spawn(move || work(&receiver))?;
+            let queue = Arc::clone(&pool.queue);
+            thread::Builder::new().name(format!("compute-{index}")).spawn(move || queue.serve())?;
         }
-        Ok(Self { sender })
+        Ok(pool)
     }
 
     /// Runs `work` when a thread is free.
     pub(super) fn run(&self, work: impl FnOnce() + Send + 'static) {
-        // The receivers live as long as the threads, and those as long as this sender.
-        let sent = self.sender.send(Box::new(work));
-        debug_assert!(sent.is_ok(), "a compute thread ended before its pool");
+        self.queue.waiting.lock().work.push_back(Box::new(work));
+        self.queue.more.notify_one();
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Work>>) {
-    loop {
-        // One thread waits in `recv` under the lock, the others wait for the lock: either way
-        // each piece of work wakes one thread.
-        let next = receiver.lock().recv();
-        match next {
-            Ok(work) => work(),
-            Err(_) => return,
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.waiting.lock().ended = true;
+        self.queue.more.notify_all();
+    }
+}
+
+impl Queue {
+    fn serve(&self) {
+        while let Some(work) = self.next() {
+            work();
+        }
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut waiting = self.waiting.lock();
+        loop {
+            if let Some(work) = waiting.work.pop_front() {
+                return Some(work);
+            }
+            if waiting.ended {
+                return None;
+            }
+            self.more.wait(&mut waiting);
         }
     }
 }
