@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod format;
+pub mod model;
 pub mod shapes;
 pub mod words;
