@@ -20,18 +20,17 @@ fn fresh() -> Model {
 }
 
 fn entry(reply: Result<Reply, Errno>) -> Attr {
-    match reply.unwrap() {
-        Reply::Entry(attr) | Reply::Attr(attr) | Reply::Created(attr, _) => attr,
-        other => panic!("no attributes in {other:?}"),
-    }
+    let (Ok(Reply::Entry(attr)) | Ok(Reply::Attr(attr)) | Ok(Reply::Created(attr, _))) = reply
+    else {
+        panic!("no attributes in {reply:?}");
+    };
+    attr
 }
 
 fn create(model: &mut Model, parent: Ino, text: &str) -> (Ino, Fh) {
     let op = Op::Create { parent, name: name(text), mode: 0o644, flags: RW, caller: WHO };
-    match model.apply(at(1), &op).unwrap() {
-        Reply::Created(attr, fh) => (attr.ino, fh),
-        other => panic!("{other:?}"),
-    }
+    let Ok(Reply::Created(attr, fh)) = model.apply(at(1), &op) else { panic!("{op:?}") };
+    (attr.ino, fh)
 }
 
 fn mkdir(model: &mut Model, parent: Ino, text: &str) -> Ino {
