@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::tree::{Body, NAME_MAX};
-use super::{Content, Model, XATTR_MAX};
+use super::{Content, Model, Open, XATTR_MAX};
 use crate::shapes::{Allocate, Name, Reply, SetAttr, SetTime, Whence, WriteFlags, XattrMode};
 use crate::words::{Errno, Fh, Ino, Time};
 
@@ -37,6 +37,10 @@ impl Model {
         flags: WriteFlags,
     ) -> Result<Reply, Errno> {
         self.file(fh)?;
+        let opened = self.handles.get(&fh).map(|handle| &handle.of);
+        if !matches!(opened, Some(Open::File(open)) if open.write || flags.from_cache) {
+            return Err(Errno::BadF);
+        }
         if data.is_empty() {
             return Ok(Reply::Written(0));
         }

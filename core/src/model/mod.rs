@@ -7,8 +7,9 @@
 //!
 //! What it settles where POSIX leaves a choice:
 //! - An inode that does not exist is ESTALE; a handle that does not, or is of the other kind
-//!   (file or directory), is EBADF.
-//! - Directories have size 0, and 2 + subdirectories links; a removed one has 0.
+//!   (file or directory), is EBADF; so is a write through a handle not opened for writing, unless
+//!   the kernel writes its cache back. Reads are not refused: the kernel fills its cache so.
+//! - Directories have size 4096, and 2 + subdirectories links; a removed one has 0.
 //! - Setting a size marks mtime and ctime even if the size stays the same; so does `fallocate`,
 //!   but for [`Allocate::KeepSize`](crate::shapes::Allocate::KeepSize), which changes nothing.
 //! - A change of owner drops set-id bits unless the request sets the mode too. A change of size
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 
 pub use content::Content;
 pub use mapping::{Difference, Mapping};
-pub use tree::{Body, NAME_MAX, Node, Tree};
+pub use tree::{Body, DIRECTORY_BYTES, NAME_MAX, Node, Tree};
 
 use crate::shapes::{Attr, FileKind, Name, Op, OpenFlags, Reply, StatFs};
 use crate::words::{Errno, Fh, Ino, Limits, Time};

@@ -10,6 +10,9 @@ use crate::words::{Errno, Ino, Time};
 /// Longest file name in bytes.
 pub const NAME_MAX: usize = 255;
 
+/// The size that every directory shows.
+pub const DIRECTORY_BYTES: u64 = 4096;
+
 /// An inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -67,12 +70,12 @@ impl Node {
         matches!(self.body, Body::Directory { .. })
     }
 
-    /// What `stat` shows. The size of a directory is 0.
+    /// What `stat` shows.
     #[must_use]
     pub fn attr(&self, ino: Ino) -> Attr {
         let (size, allocated, rdev) = match &self.body {
             Body::File(content) => (content.size(), content.data_len(), 0),
-            Body::Directory { .. } => (0, 0, 0),
+            Body::Directory { .. } => (DIRECTORY_BYTES, 0, 0),
             Body::Symlink(target) => (target.len() as u64, 0, 0),
             Body::Special(_, rdev) => (0, 0, *rdev),
         };
