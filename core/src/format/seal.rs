@@ -1,0 +1,113 @@
+//! Bytes bound to their hash: what may be published, and what may be shown.
+
+use std::error::Error;
+use std::fmt;
+
+use super::Hash;
+use crate::shapes::Slice;
+
+/// A body and its hash. Only [`Hashed::of`] makes one, so the name always fits the bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hashed {
+    hash: Hash,
+    body: Vec<Slice>,
+    len: u64,
+}
+
+impl Hashed {
+    /// Hashes `body`.
+    #[must_use]
+    pub fn of(body: Vec<Slice>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let mut len = 0;
+        for slice in &body {
+            hasher.update(slice.as_bytes());
+            len += slice.as_bytes().len() as u64;
+        }
+        Self { hash: Hash(*hasher.finalize().as_bytes()), body, len }
+    }
+
+    /// Hashes one buffer.
+    #[must_use]
+    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self::of(vec![Slice::whole(bytes)])
+    }
+
+    /// The hash of the body.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The bytes, in order.
+    #[must_use]
+    pub fn body(&self) -> &[Slice] {
+        &self.body
+    }
+
+    /// The bytes, in order, to be sent.
+    #[must_use]
+    pub fn into_body(self) -> Vec<Slice> {
+        self.body
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// The body in one buffer.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.body.iter().flat_map(|slice| slice.as_bytes()).copied().collect()
+    }
+}
+
+/// Bytes that were found to have the hash they were asked for by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified(Vec<u8>);
+
+impl Verified {
+    /// Hashes `bytes` and compares.
+    ///
+    /// # Errors
+    /// The bytes have another hash.
+    pub fn check(expected: &Hash, bytes: Vec<u8>) -> Result<Self, Mismatch> {
+        let found = Hash::of(&bytes);
+        if found == *expected {
+            Ok(Self(bytes))
+        } else {
+            Err(Mismatch { expected: *expected, found })
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Bytes do not have the hash they were asked for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Hash asked for.
+    pub expected: Hash,
+    /// Hash of what came.
+    pub found: Hash,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the bytes are damaged: expected hash {}, found {}", self.expected, self.found)
+    }
+}
+
+impl Error for Mismatch {}

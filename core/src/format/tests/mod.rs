@@ -1,0 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
+mod arb;
+mod records;
+mod trees;

@@ -1,0 +1,208 @@
+//! Every record decodes to what was encoded, and only from its canonical bytes.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::arb;
+use crate::format::tree::encode_node;
+use crate::format::{
+    Access, Directories, FormatError, Hash, Header, HeaderError, Links, ObjectKind, ObjectName,
+    PackBuilder, Pieces, RefBody, RefKind, RefNameFault, Snapshot, TreeKind, TreeNode, Verified,
+    decode_node, decode_xattrs, encode_xattrs, object_key, parse_object_key, parse_ref_key,
+    ref_key,
+};
+use crate::shapes::Slice;
+use crate::words::Time;
+
+pub(super) fn verified(bytes: Vec<u8>) -> Verified {
+    Verified::check(&Hash::of(&bytes), bytes).unwrap()
+}
+
+fn leaf_round_trip<T: TreeKind>(entries: BTreeMap<T::Key, T::Value>) -> Result<(), TestCaseError> {
+    let node = TreeNode::<T>::Leaf(entries.into_iter().collect());
+    let bytes = verified(encode_node(0, &node));
+    prop_assert_eq!(decode_node::<T>(0, &bytes), Ok(node));
+    prop_assert!(decode_node::<T>(1, &bytes).is_err());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn snapshot_decodes_to_what_was_encoded(snapshot in arb::snapshot()) {
+        let sealed = snapshot.seal();
+        let bytes = Verified::check(&sealed.hash(), sealed.to_bytes()).unwrap();
+        prop_assert_eq!(Snapshot::decode(&bytes), Ok(snapshot));
+    }
+
+    #[test]
+    fn ref_body_decodes_to_what_was_encoded(body in arb::ref_body()) {
+        prop_assert_eq!(RefBody::decode(&body.encode()), Ok(body));
+    }
+
+    #[test]
+    fn xattrs_decode_to_what_was_encoded(map in arb::xattr_map(5000)) {
+        prop_assert_eq!(decode_xattrs(&verified(encode_xattrs(&map))), Ok(map));
+    }
+
+    #[test]
+    fn directory_leaf_decodes_to_what_was_encoded(entries in arb::directory_entries()) {
+        leaf_round_trip::<Directories>(entries)?;
+    }
+
+    #[test]
+    fn link_leaf_decodes_to_what_was_encoded(entries in arb::link_entries()) {
+        leaf_round_trip::<Links>(entries)?;
+    }
+
+    #[test]
+    fn piece_leaf_decodes_to_what_was_encoded(entries in arb::piece_entries()) {
+        leaf_round_trip::<Pieces>(entries)?;
+    }
+
+    #[test]
+    fn object_key_parses_to_what_it_names(hash in arb::hash(), copy in any::<u32>()) {
+        for kind in [ObjectKind::Chunk, ObjectKind::Tree] {
+            let name = ObjectName { hash, copy };
+            prop_assert_eq!(parse_object_key(&object_key(kind, &name)), Some((kind, name)));
+        }
+    }
+
+    #[test]
+    fn ref_key_parses_to_the_name(name in "[a-zA-Z0-9._/-]{1,30}") {
+        if let Ok(key) = ref_key(RefKind::Branch, &name) {
+            prop_assert_eq!(parse_ref_key(RefKind::Branch, &key), Some(name));
+        }
+    }
+
+    #[test]
+    fn pack_holds_every_content_where_it_says(
+        contents in prop::collection::vec(prop::collection::vec(0..3_u8, 1..6), 1..40)
+    ) {
+        let mut pack = PackBuilder::new(64 << 10);
+        let mut places = Vec::new();
+        for content in &contents {
+            prop_assert!(pack.has_room(content.len() as u64));
+            places.push(pack.push(vec![Slice::whole(content.clone())]));
+        }
+        let (object, stored) = pack.finish();
+        let bytes = object.to_bytes();
+        let mut sum = 0;
+        for (content, place) in contents.iter().zip(&places) {
+            let from = usize::try_from(place.offset).unwrap();
+            prop_assert_eq!(&bytes[from..from + content.len()], &content[..]);
+            prop_assert_eq!(place.hash, Hash::of(content));
+            prop_assert!(stored.contains(place));
+        }
+        for place in &stored {
+            prop_assert_eq!(place.offset, sum);
+            sum += place.len;
+        }
+        prop_assert_eq!(sum, object.len_bytes(), "equal contents are stored once");
+    }
+}
+
+#[test]
+fn pack_ends_at_the_chunk_size() {
+    let mut pack = PackBuilder::new(64 << 10);
+    assert!(pack.has_room(128 << 10), "an empty pack has room for whatever may be packed");
+    pack.push(vec![Slice::whole(vec![1; 60_000])]);
+    assert!(pack.has_room(5_536) && !pack.has_room(5_537) && !pack.full());
+    pack.push(vec![Slice::whole(vec![2; 5_536])]);
+    assert!(pack.full());
+}
+
+#[test]
+fn verified_refuses_other_bytes() {
+    let mismatch = Verified::check(&Hash::of(b"a"), b"b".to_vec()).unwrap_err();
+    assert_eq!(mismatch.found, Hash::of(b"b"));
+}
+
+#[test]
+fn hash_reads_its_own_digits_and_nothing_else() {
+    let hash = Hash::of(b"x");
+    let digits = hash.to_string();
+    assert_eq!(Hash::from_hex(&digits), Some(hash));
+    assert_eq!(Hash::from_hex(&digits.to_uppercase()), None);
+    assert_eq!(Hash::from_hex(&digits[1..]), None);
+    assert_eq!(Hash::from_hex(&format!("{digits}0")), None);
+}
+
+#[test]
+fn refs_have_names_like_those_of_git() {
+    let key = |name: &str| ref_key(RefKind::Branch, name).map_err(|error| error.why);
+    assert_eq!(key("main"), Ok("refs/branches/main".to_owned()));
+    assert_eq!(key("v1.2/fix_a-b"), Ok("refs/branches/v1.2..fix_a-b".to_owned()));
+    assert_eq!(ref_key(RefKind::Tag, "t").unwrap(), "refs/tags/t");
+    assert_eq!(ref_key(RefKind::Pin, "p").unwrap(), "refs/pins/p");
+    assert_eq!(key(""), Err(RefNameFault::Empty));
+    assert_eq!(key(&"a".repeat(201)), Err(RefNameFault::Long));
+    for bad in ["/a", "a/", "a//b"] {
+        assert_eq!(key(bad), Err(RefNameFault::Slash), "{bad}");
+    }
+    for bad in [".a", "a/.b", "a..b", "a.", "a./b", "-a", "..", "."] {
+        assert_eq!(key(bad), Err(RefNameFault::Dot), "{bad}");
+    }
+    assert_eq!(key("a.lock"), Err(RefNameFault::Lock));
+    for bad in ["a b", "ä", "a@{0}", "a\n", "a\\b"] {
+        assert_eq!(key(bad), Err(RefNameFault::Letter), "{bad}");
+    }
+    let error = ref_key(RefKind::Branch, "a\n").unwrap_err();
+    assert!(error.to_string().starts_with("`a\\n` can't be the name of a ref: use only"));
+}
+
+#[test]
+fn header_decodes_to_what_was_encoded() {
+    let header = Header::new(4 << 20, Time { ns: 1_700_000_000_123_456_789 });
+    let decoded = Header::decode(&header.encode().unwrap()).unwrap();
+    assert_eq!(decoded, header);
+    assert_eq!(decoded.access(), Access::ReadWrite);
+}
+
+#[test]
+fn header_says_what_is_too_new() {
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let bytes = Header::new(64 << 10, Time::default()).encode().unwrap();
+        let mut json = serde_json::from_slice(&bytes).unwrap();
+        change(&mut json);
+        Header::decode(&serde_json::to_vec(&json).unwrap())
+    };
+    let newer = with(&|json| json["vellum"] = 2.into()).unwrap_err();
+    let text = "made by a newer Vellum (format 2; this program reads up to 1): upgrade";
+    assert_eq!(newer.to_string(), text);
+    let feature = || Vec::from(["frob".to_owned()]);
+    assert_eq!(
+        with(&|json| json["read_features"] = feature().into()),
+        Err(HeaderError::NewerFeature { feature: "frob".to_owned() })
+    );
+    let header = with(&|json| json["write_features"] = feature().into()).unwrap();
+    assert_eq!(header.access(), Access::ReadOnly { feature: "frob".to_owned() });
+    assert_eq!(with(&|json| json["more"] = 1.into()), Err(HeaderError::NotAHeader));
+    assert_eq!(
+        with(&|json| json["chunk_bytes"] = 100_000.into()),
+        Err(HeaderError::ChunkSize { chunk_bytes: 100_000 })
+    );
+    assert!(with(&|json| json["hash"] = "md5".into()).is_err());
+    assert_eq!(Header::decode(b"{}"), Err(HeaderError::NotAHeader));
+}
+
+#[test]
+fn only_the_canonical_bytes_are_accepted() {
+    let body = RefBody { generation: 1, snapshot: None, gc_epoch: 0, attempt: 2 };
+    let bytes = body.encode();
+    let mut long = bytes.clone();
+    assert_eq!(long[2], 1);
+    long.splice(2..3, [0x18, 1]);
+    assert_eq!(RefBody::decode(&long), Err(FormatError::NotCanonical { record: "ref" }));
+    let mut more = bytes.clone();
+    more[0] += 1;
+    more.push(0);
+    let fields = FormatError::Malformed { record: "ref", field: "fields" };
+    assert_eq!(RefBody::decode(&more), Err(fields), "an unknown field");
+    let mut tail = bytes;
+    tail.push(0);
+    let end = FormatError::Malformed { record: "ref", field: "end" };
+    assert_eq!(RefBody::decode(&tail), Err(end));
+}

@@ -1,0 +1,288 @@
+//! A tree depends on its entries alone, whatever its history.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use super::records::verified;
+use crate::format::tree::{Split, build_with, update_with};
+use crate::format::{
+    Built, Directories, Entry, Hash, NodeRef, Part, Piece, Pieces, TreeKind, TreeNode, UpdateError,
+    build, covering, decode_node, get, scan, update,
+};
+use crate::shapes::Name;
+use crate::words::Ino;
+
+/// All nodes ever made, of which only the asked-for ones are loaded.
+struct Store<T: TreeKind> {
+    objects: HashMap<Hash, (u8, Vec<u8>)>,
+    loaded: RefCell<HashMap<Hash, Arc<TreeNode<T>>>>,
+    loads: Cell<usize>,
+}
+
+impl<T: TreeKind> Store<T> {
+    fn new() -> Self {
+        Self { objects: HashMap::new(), loaded: RefCell::default(), loads: Cell::new(0) }
+    }
+
+    fn keep(&mut self, built: &Built) {
+        for object in &built.nodes {
+            let bytes = object.to_bytes();
+            // The level stands in the third byte: array head, tag, level.
+            self.objects.insert(object.hash(), (bytes[2], bytes));
+        }
+    }
+
+    fn node(&self, hash: &Hash) -> Option<Arc<TreeNode<T>>> {
+        self.loaded.borrow().get(hash).cloned()
+    }
+
+    fn load(&self, missing: &[NodeRef]) {
+        let unique: BTreeSet<_> = missing.iter().map(|node| node.object.hash).collect();
+        assert_eq!(unique.len(), missing.len(), "a node is asked for once");
+        for node in missing {
+            let (level, bytes) = &self.objects[&node.object.hash];
+            assert_eq!(*level, node.level);
+            let node = decode_node::<T>(node.level, &verified(bytes.clone())).unwrap();
+            let hash = Hash::of(bytes);
+            assert!(self.loaded.borrow_mut().insert(hash, Arc::new(node)).is_none());
+            self.loads.set(self.loads.get() + 1);
+        }
+    }
+
+    /// Repeats a call until all nodes that it needs are loaded.
+    fn complete<R>(&self, call: impl Fn() -> Result<R, UpdateError>) -> R {
+        loop {
+            match call() {
+                Ok(outcome) => return outcome,
+                Err(UpdateError::Missing(missing)) => self.load(&missing),
+                Err(error @ UpdateError::Format(_)) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn update(
+        &self,
+        split: &Split,
+        root: Option<&NodeRef>,
+        changes: &BTreeMap<T::Key, Option<T::Value>>,
+    ) -> Built {
+        self.loaded.borrow_mut().clear();
+        self.complete(|| update_with::<T>(split, root, changes, &|hash| self.node(hash)))
+    }
+}
+
+fn number_name(number: u32) -> Name {
+    format!("{number:05}").into_bytes().into()
+}
+
+fn link(ino: u64) -> Entry {
+    Entry::Link(Ino(ino + 2))
+}
+
+type Edits = BTreeMap<u32, Option<u64>>;
+
+fn splits() -> impl Strategy<Value = Split> {
+    (1..=3_u32, 2..=8_usize, prop_oneof![Just(24_usize), Just(40), Just(10_000)])
+        .prop_map(|(bits, max_entries, max_bytes)| Split { bits, max_entries, max_bytes })
+}
+
+/// Applies rounds of edits by update and checks each outcome against build.
+fn check_history<T: TreeKind>(
+    split: &Split,
+    rounds: &[BTreeMap<T::Key, Option<T::Value>>],
+) -> Result<(), TestCaseError> {
+    let mut entries = BTreeMap::new();
+    let mut store = Store::<T>::new();
+    let mut root = None;
+    for edits in rounds {
+        let updated = store.update(split, root.as_ref(), edits);
+        for (key, value) in edits {
+            match value {
+                Some(value) => entries.insert(key.clone(), value.clone()),
+                None => entries.remove(key),
+            };
+        }
+        let built = build_with::<T>(split, entries.clone().into_iter());
+        prop_assert_eq!(updated.root, built.root);
+        let of_tree: BTreeSet<_> = built.nodes.iter().map(|node| node.hash()).collect();
+        let new: BTreeSet<_> = updated.nodes.iter().map(|node| node.hash()).collect();
+        prop_assert_eq!(new.len(), updated.nodes.len());
+        for hash in &new {
+            prop_assert!(of_tree.contains(hash), "a node that no parent names");
+            prop_assert!(!store.objects.contains_key(hash) || root != built.root);
+        }
+        store.keep(&updated);
+        for hash in &of_tree {
+            prop_assert!(store.objects.contains_key(hash), "a node is left out");
+        }
+        root = updated.root;
+        let listed = store.complete(|| {
+            scan::<T>(root.as_ref(), None, None, usize::MAX, &|hash| store.node(hash))
+        });
+        prop_assert!(listed.into_iter().eq(entries.clone()));
+    }
+    Ok(())
+}
+
+fn names(edits: &Edits) -> BTreeMap<Name, Option<Entry>> {
+    edits.iter().map(|(key, value)| (number_name(*key), value.map(link))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn update_makes_the_tree_that_build_makes(
+        split in splits(),
+        first in btree_map(0..400_u32, (0..9_u64).prop_map(Some), 0..200),
+        later in vec(btree_map(0..400_u32, prop::option::of(0..1_u64 << 40), 0..12), 1..6),
+    ) {
+        let rounds: Vec<_> = [first].iter().chain(&later).map(names).collect();
+        check_history::<Directories>(&split, &rounds)?;
+    }
+
+    #[test]
+    fn removing_most_or_all_of_a_tree_shrinks_it(
+        split in splits(),
+        keys in prop::collection::btree_set(0..1000_u32, 1..150),
+        keep in vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let keys: Vec<_> = keys.into_iter().collect();
+        let kept: BTreeSet<_> = keep.iter().map(|index| *index.get(&keys)).collect();
+        let insert: Edits = keys.iter().map(|key| (*key, Some(1))).collect();
+        let remove = keys.iter().filter(|key| !kept.contains(key)).map(|key| (*key, None));
+        let rounds = [names(&insert), names(&remove.collect()), names(&insert)];
+        check_history::<Directories>(&split, &rounds)?;
+    }
+
+    #[test]
+    fn piece_trees_find_what_covers_a_range(
+        split in splits(),
+        places in prop::collection::btree_map(0..300_u64, 1..=10_u64, 1..100),
+        from in 0..3100_u64,
+        len in 1..200_u64,
+    ) {
+        let piece = |place: u64, len| (place * 10, Piece::whole(Hash::of(&place.to_le_bytes()), len));
+        let entries: Vec<_> = places.iter().map(|(place, len)| piece(*place, *len)).collect();
+        let built = build_with::<Pieces>(&split, entries.clone().into_iter());
+        let mut store = Store::<Pieces>::new();
+        store.keep(&built);
+        let found = store.complete(|| {
+            covering(built.root.as_ref(), from..from + len, &|hash| store.node(hash))
+        });
+        let overlaps = |(at, piece): &(u64, Piece)| *at < from + len && at + piece.len_bytes() > from;
+        prop_assert_eq!(found, entries.into_iter().filter(overlaps).collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn with_the_real_parameters_too(
+        seed in any::<u32>(),
+        later in vec(btree_map(0..60_000_u32, prop::option::of(0..1_u64 << 40), 0..200), 1..4),
+    ) {
+        let first: Edits =
+            (0..60_000).step_by(7).map(|key| (key, Some(u64::from(key ^ seed)))).collect();
+        let rounds: Vec<_> = [first].iter().chain(&later).map(names).collect();
+        let real = Split { bits: 8, max_entries: 1024, max_bytes: 256 << 10 };
+        check_history::<Directories>(&real, &rounds)?;
+    }
+}
+
+fn wide_tree() -> (BTreeMap<Name, Entry>, Built, Store<Directories>) {
+    let entries: BTreeMap<_, _> =
+        (0..100_000).map(|number| (number_name(number), link(u64::from(number)))).collect();
+    let built = build::<Directories>(entries.clone().into_iter());
+    let mut store = Store::new();
+    store.keep(&built);
+    (entries, built, store)
+}
+
+#[test]
+fn one_change_reads_and_writes_one_path() {
+    let (mut entries, built, store) = wide_tree();
+    let changes = BTreeMap::from([(number_name(50_000), Some(link(7)))]);
+    let split = Split { bits: 8, max_entries: 1024, max_bytes: 256 << 10 };
+    let updated = store.update(&split, built.root.as_ref(), &changes);
+    let height = usize::from(built.root.unwrap().level) + 1;
+    assert_eq!(store.loads.get(), height);
+    assert_eq!(updated.nodes.len(), height);
+    entries.insert(number_name(50_000), link(7));
+    assert_eq!(updated.root, build::<Directories>(entries.into_iter()).root);
+}
+
+#[test]
+fn a_change_that_changes_nothing_makes_nothing() {
+    let (_, built, store) = wide_tree();
+    let changes = BTreeMap::from([
+        (number_name(50_000), Some(link(50_000))),
+        (b"no such name"[..].into(), None),
+    ]);
+    let nodes = |hash: &Hash| store.node(hash);
+    let updated = store.complete(|| update::<Directories>(built.root.as_ref(), &changes, &nodes));
+    assert_eq!(updated, Built { root: built.root, nodes: Vec::new() });
+}
+
+#[test]
+fn missing_nodes_are_named_all_at_once() {
+    let (_, built, store) = wide_tree();
+    let changes: BTreeMap<_, _> =
+        (0..100_000).step_by(10_000).map(|number| (number_name(number), Some(link(1)))).collect();
+    let mut rounds = Vec::new();
+    let updated = loop {
+        let nodes = |hash: &Hash| store.node(hash);
+        match update::<Directories>(built.root.as_ref(), &changes, &nodes) {
+            Ok(updated) => break updated,
+            Err(UpdateError::Missing(missing)) => {
+                rounds.push(missing.len());
+                store.load(&missing);
+            }
+            Err(error @ UpdateError::Format(_)) => panic!("{error}"),
+        }
+    };
+    assert!(updated.nodes.len() > 10);
+    let height = usize::from(built.root.unwrap().level) + 1;
+    assert_eq!(rounds.len(), height, "one round for each level: {rounds:?}");
+    assert_eq!(rounds.last(), Some(&10));
+}
+
+#[test]
+fn get_and_scan_read_only_what_they_need() {
+    let (entries, built, store) = wide_tree();
+    let root = built.root.as_ref();
+    let height = usize::from(built.root.unwrap().level) + 1;
+    let key = number_name(77_777);
+    let value = store.complete(|| get::<Directories>(root, &key, &|hash| store.node(hash)));
+    assert_eq!(value.as_ref(), entries.get(&key));
+    assert_eq!(store.loads.get(), height);
+    let absent: Name = b"77777a"[..].into();
+    let found = store.complete(|| get::<Directories>(root, &absent, &|hash| store.node(hash)));
+    assert_eq!(found, None);
+    let (from, to) = (number_name(77_000), number_name(77_010));
+    let nodes = |hash: &Hash| store.node(hash);
+    let some = store.complete(|| scan::<Directories>(root, Some(&from), Some(&to), 1000, &nodes));
+    assert!(some.into_iter().map(|(name, _)| name).eq((77_000..77_010).map(number_name)));
+    let first = store.complete(|| scan::<Directories>(root, Some(&from), None, 3, &nodes));
+    assert_eq!(first.len(), 3);
+    assert!(store.loads.get() <= height + 4, "{} loads", store.loads.get());
+}
+
+#[test]
+fn nodes_keep_to_their_caps() {
+    let never = |number: &u32| Hash::of(&number_name(*number)).0[0] != 0;
+    let entries = (0..5_000).filter(never).map(|number| (number_name(number), link(9)));
+    let built = build::<Directories>(entries);
+    let mut store = Store::<Directories>::new();
+    store.keep(&built);
+    store.load(&[built.root.unwrap()]);
+    let root = store.node(&built.root.unwrap().object.hash).unwrap();
+    let Part::Children(children) = root.range(None, None) else { panic!("a leaf") };
+    let counts: Vec<_> = children.iter().map(|child| child.node.count).collect();
+    assert!(counts[..counts.len() - 1].iter().all(|count| *count == 1024), "{counts:?}");
+}

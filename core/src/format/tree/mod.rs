@@ -1,0 +1,30 @@
+//! Search trees split by content: directories, the link table, and the pieces of big files.
+//!
+//! Where a node ends depends on its entries alone, so the same set of entries always gives the
+//! same nodes, and a change rewrites only the path above it.
+
+mod build;
+mod find;
+mod kind;
+mod node;
+mod update;
+
+pub use build::{Built, build};
+pub use find::{Part, Step, UpdateError, covering, get, scan};
+pub use kind::{Directories, Links, Pieces, TreeKind};
+pub use node::{Child, TreeNode, decode_node};
+pub use update::update;
+
+#[cfg(test)]
+pub(super) use build::{Split, build_with};
+#[cfg(test)]
+pub(super) use node::encode_node;
+#[cfg(test)]
+pub(super) use update::update_with;
+
+use std::sync::Arc;
+
+use super::Hash;
+
+/// Where the nodes are that are loaded: a cache, or whatever the caller has.
+pub type Nodes<'a, T> = dyn Fn(&Hash) -> Option<Arc<TreeNode<T>>> + 'a;
