@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod choice;
+pub mod mount;
 pub mod store;
 pub mod world;

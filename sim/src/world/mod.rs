@@ -3,7 +3,7 @@
 //! Everything runs on one thread, in the order of (time, sequence). A compute job runs at once
 //! and its product comes back as an event of its own, after a while drawn from the choices.
 
-mod text;
+pub mod text;
 mod trace;
 
 use std::cmp::Reverse;

@@ -9,7 +9,8 @@ use super::Trace;
 const SPELLED_BYTES: usize = 24;
 
 /// Bytes: as text where they can be, else their number and a hash.
-pub(super) fn bytes(bytes: &[u8]) -> String {
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> String {
     if bytes.len() <= SPELLED_BYTES {
         return format!("\"{}\"", bytes.escape_ascii());
     }
@@ -19,17 +20,20 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
 }
 
 /// A request, with names and data as [`bytes`] says them.
-pub(super) fn op(op: &Op) -> String {
+#[must_use]
+pub fn op(op: &Op) -> String {
     spell(&format!("{op:?}"))
 }
 
-/// A reply.
-pub(super) fn reply(reply: &Result<Reply, Errno>) -> String {
+/// A reply, likewise.
+#[must_use]
+pub fn reply(reply: &Result<Reply, Errno>) -> String {
     spell(&format!("{reply:?}"))
 }
 
 /// A store request; a body as one run of bytes, whatever its slices.
-pub(super) fn store_request(request: &StoreRequest) -> String {
+#[must_use]
+pub fn store_request(request: &StoreRequest) -> String {
     match request {
         StoreRequest::Put { key, body, condition } => {
             let whole: Vec<u8> = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
@@ -46,7 +50,8 @@ pub(super) fn store_request(request: &StoreRequest) -> String {
 }
 
 /// What came of a store request.
-pub(super) fn outcome(outcome: &StoreOutcome) -> String {
+#[must_use]
+pub fn outcome(outcome: &StoreOutcome) -> String {
     match outcome {
         StoreOutcome::Got { body, etag } => format!("Got {} {etag}", bytes(body)),
         StoreOutcome::Found { len, etag } => format!("Found {len} bytes {etag}"),

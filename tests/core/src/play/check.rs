@@ -20,6 +20,8 @@ impl Player {
         max: usize,
         plus: bool,
     ) -> Result<Option<Vec<DirEntry>>, String> {
+        // The stream that another step began on this handle begins again.
+        self.seat.streams.remove(&fh);
         let wall = self.tick();
         let mut all: Vec<DirEntry> = Vec::new();
         loop {
@@ -152,8 +154,7 @@ impl Player {
         self.drop_everything()?;
         self.world.run_until_quiet();
         let mount = self.seat.mount;
-        let (unanswered, owed) =
-            (self.world.unanswered(mount), self.world.owed_completions(mount));
+        let (unanswered, owed) = (self.world.unanswered(mount), self.world.owed_completions(mount));
         if (unanswered, owed) != (0, 0) {
             return Err(format!("{unanswered} requests and {owed} effects have no end"));
         }

@@ -7,7 +7,7 @@ use vellum_core::shapes::{Op, Reply, Whence};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
 use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::Faults;
-use vellum_sim::world::{ActorId, World};
+use vellum_sim::world::{ActorId, World, text};
 
 use super::step::Step;
 use super::streams::Stream;
@@ -120,12 +120,12 @@ impl Player {
         self.history.push(text);
     }
 
-    /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that the
-    /// present seat knows must stay.
-    pub(super) fn fresh_seat(&mut self, tree: &Tree) -> Result<Seat, String> {
+    /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that `map`
+    /// knows must stay.
+    pub(super) fn fresh_seat(&mut self, tree: &Tree, map: &Mapping) -> Result<Seat, String> {
         let limits = self.limits();
         let mount = mount::mount(&mut self.world, &limits)?;
-        let mut map = self.seat.map.clone();
+        let mut map = map.clone();
         map.remount(|ino| tree.get(ino).is_some());
         let model = Model::new(&limits, tree.clone());
         Ok(Seat { mount, model, map, streams: BTreeMap::new() })
@@ -148,7 +148,7 @@ impl Player {
             self.world.ask(self.seat.mount, translated)
         };
         let how = if fast { "fast " } else { "" };
-        self.history.push(format!("{how}{op:?} -> {reply:?}"));
+        self.history.push(format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
         reply
     }
 
@@ -170,9 +170,11 @@ impl Player {
         if let (Op::Seek { offset, whence, .. }, Some(content)) = (op, before) {
             return seek_is_sound(&content, *offset, *whence, &machine).map(|()| model.ok());
         }
-        let said = (format!("{op:?}"), machine.clone());
-        self.seat.map.compare(&model, &machine).map_err(|why| format!("{}: {why}", said.0))?;
-        self.figures_are_sound(&model, &said.1)?;
+        self.seat
+            .map
+            .compare(&model, &machine)
+            .map_err(|why| format!("{}: {why}", text::op(op)))?;
+        self.figures_are_sound(&model, &machine)?;
         if let (Op::Release { fh }, Ok(_)) = (op, &model) {
             self.seat.map.released(*fh);
             self.seat.streams.remove(fh);

@@ -1,6 +1,8 @@
 //! Steps of a random sequence: verbs with raw numbers, which the player resolves when their turn
 //! comes. So a step means something whatever came before it, and any part of a sequence is one.
 
+use std::fmt;
+
 use vellum_sim::choice::Choices;
 
 /// What a step does.
@@ -108,14 +110,11 @@ const WEIGHTS: [(Verb, u32); 35] = [
 ];
 
 /// Without these hardly anything happens.
-const NEEDED: [Verb; 3] = [
-    Verb::Names(OnNames::Lookup),
-    Verb::Files(OnFiles::Create),
-    Verb::Files(OnFiles::Write),
-];
+const NEEDED: [Verb; 3] =
+    [Verb::Names(OnNames::Lookup), Verb::Files(OnFiles::Create), Verb::Files(OnFiles::Write)];
 
 /// One step: the verb, four small picks and two big numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// What to do.
     pub verb: Verb,
@@ -123,6 +122,13 @@ pub struct Step {
     pub picks: [u8; 4],
     /// Offset and length.
     pub numbers: [u64; 2],
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, picks, numbers } = self;
+        write!(f, "Step {{ verb: Verb::{verb:?}, picks: {picks:?}, numbers: {numbers:?} }}")
+    }
 }
 
 /// How often each verb comes in one run: some not at all, some much more often than others.

@@ -92,7 +92,9 @@ impl Player {
                 let (kind, rdev) = (choose(&kinds, d), u32::from(c));
                 Op::MakeNode { parent: self.dir(a), name: name(b), kind, mode, rdev, caller: who }
             }
-            OnNames::MakeDir => Op::MakeDir { parent: self.dir(a), name: name(b), mode, caller: who },
+            OnNames::MakeDir => {
+                Op::MakeDir { parent: self.dir(a), name: name(b), mode, caller: who }
+            }
             OnNames::Symlink => {
                 let len = [3, 1, 40, 4095, 4096, 0][usize::from(c % 6)];
                 let target: Arc<[u8]> = vec![b't'; len].into();
