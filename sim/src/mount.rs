@@ -136,11 +136,12 @@ pub fn mount(world: &mut World<Mounted>, limits: &Limits) -> Result<ActorId, Str
     let shared = Arc::new(Shared::new(limits.clone(), false));
     let spec = MountSpec {
         chunk_bytes: header.chunk_bytes,
-        snapshot,
-        branch: Some(Branch { key: branch_key(), body, etag }),
         read_only: false,
+        base: snapshot,
+        branch: Some(Branch { key: branch_key(), body, etag }),
+        owner: (0, 0),
     };
-    let machine = Machine::new(spec, Arc::clone(&shared));
+    let machine = Machine::new(spec, Arc::clone(&shared), world.now());
     Ok(world.enter(Mounted { machine, shared }))
 }
 
@@ -187,16 +188,10 @@ fn map<T>(fast: Fast<T>, reply: impl FnOnce(T) -> Reply) -> Fast<Reply> {
 }
 
 fn prepare(world: &mut World<Mounted>, id: ActorId, op: &Op, why: Slow) -> bool {
-    let (fh, offset, len) = if let Op::Write { fh, offset, data, .. } = op {
-        (*fh, *offset, data.len())
-    } else if let Op::Read { fh, offset, len } = op {
-        (*fh, *offset, *len as usize)
-    } else {
-        return false;
-    };
+    let (Op::Write { fh, .. } | Op::Read { fh, .. }) = op else { return false };
     let now = world.now();
     let mut effects = Vec::new();
-    let again = world.actor(id).machine.prepare(now, fh, offset, len, why, &mut effects);
+    let again = world.actor(id).machine.prepare(now, *fh, why, &mut effects);
     world.perform(id, effects);
     again
 }

@@ -36,10 +36,15 @@ impl Budget {
     /// When more is given back than was taken: a charge was lost or counted twice.
     pub fn give(&self, len_bytes: u64) {
         let total = self.total_bytes;
-        let given = self
-            .free
-            .update(|free| free.checked_add(len_bytes).filter(|free| *free <= total));
+        let given =
+            self.free.update(|free| free.checked_add(len_bytes).filter(|free| *free <= total));
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
+    }
+
+    /// Bytes that must be given back before a write can take `len_bytes`.
+    #[must_use]
+    pub fn short_bytes(&self, len_bytes: u64) -> u64 {
+        (self.reserve_bytes + len_bytes).saturating_sub(self.free.load())
     }
 
     /// Bytes in use.

@@ -13,9 +13,10 @@ mod state;
 
 pub use budget::Budget;
 pub use file::{File, FileAttr, Slow};
-pub(crate) use file::{Around, Installed, Why, WriteError};
+pub(crate) use file::{Installed, Why};
 pub use handles::{Handle, Handles};
 pub use handover::Handover;
 pub use image::{Image, ImageBlock, Part};
 pub use mask::Mask;
+pub(crate) use shared::file_attr;
 pub use shared::{Fast, Shared};

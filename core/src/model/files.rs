@@ -144,8 +144,11 @@ impl Model {
         mode: XattrMode,
     ) -> Result<Reply, Errno> {
         let node = self.tree.node_mut(ino)?;
-        if name.is_empty() || name.len() > NAME_MAX || value.len() > XATTR_MAX {
+        if name.is_empty() || name.len() > NAME_MAX {
             return Err(Errno::Range);
+        }
+        if value.len() > XATTR_MAX {
+            return Err(Errno::NoSpc);
         }
         match (mode, node.xattrs.contains_key(name)) {
             (XattrMode::Create, true) => return Err(Errno::Exist),

@@ -40,11 +40,12 @@ impl Model {
         }
     }
 
-    /// What a stream that begins now goes through. `.` and `..` come first.
+    /// What a stream that begins now goes through. `.` and `..` come first; in a removed directory
+    /// both are itself.
     fn stream(&self, ino: Ino) -> Vec<(Name, Ino, FileKind)> {
-        let parent = match self.tree.get(ino).map(|node| &node.body) {
-            Some(Body::Directory { parent, .. }) => *parent,
-            Some(Body::File(_) | Body::Symlink(_) | Body::Special(..)) | None => ino,
+        let parent = match self.tree.get(ino) {
+            Some(Node { body: Body::Directory { parent, .. }, links: 1.., .. }) => *parent,
+            Some(_) | None => ino,
         };
         let dots = [(Name::from(&b"."[..]), ino), (Name::from(&b".."[..]), parent)];
         let entries = self.tree.entries(ino).map(|(name, child)| (name.clone(), child));

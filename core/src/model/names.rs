@@ -31,8 +31,7 @@ impl Model {
             FileKind::File => Body::File(Content::default()),
             FileKind::Fifo | FileKind::Socket => Body::Special(kind, 0),
             FileKind::CharDevice | FileKind::BlockDevice => Body::Special(kind, rdev),
-            FileKind::Directory => return Err(Errno::Perm),
-            FileKind::Symlink => return Err(Errno::Inval),
+            FileKind::Directory | FileKind::Symlink => return Err(Errno::Inval),
         };
         self.make(now, at, mode, caller, body).map(Reply::Entry)
     }

@@ -192,10 +192,11 @@ impl Tree {
 
     /// Refuses unless `name` is free and `parent` still has a name itself.
     pub(super) fn vacant(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
-        if self.look(parent, name)?.is_some() {
-            return Err(Errno::Exist);
+        let node = self.node(parent)?;
+        if node.is_directory() && node.links == 0 {
+            return Err(Errno::NoEnt);
         }
-        if self.node(parent)?.links == 0 { Err(Errno::NoEnt) } else { Ok(()) }
+        if self.look(parent, name)?.is_some() { Err(Errno::Exist) } else { Ok(()) }
     }
 
     /// Makes `name` name `ino` and answers what it named before. Counts the subdirectories of
