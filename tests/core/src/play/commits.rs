@@ -40,6 +40,7 @@ impl Player {
             | CommitResult::Unknown
             | CommitResult::Conflict { .. }
             | CommitResult::Busy
+            | CommitResult::Empty
             | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
         }
         (self.committed, self.maybe) = (tree.clone(), Vec::new());
