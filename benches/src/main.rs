@@ -1,5 +1,6 @@
 //! Benchmarks of Vellum, each beside its controls in one interleaved run.
 
+mod counters;
 mod failure;
 mod mounted;
 mod offsets;
@@ -27,15 +28,22 @@ enum What {
     Process(process::ProcessArgs),
     /// Overwrites through mounts: null, floor, improved and naive servers, and any other.
     Mounted(mounted::MountedArgs),
+    /// System calls, futexes, context switches, allocations and copies per write. Needs root.
+    Counters(counters::CountersArgs),
     /// One control's server; `mounted` and `counters` start it.
     #[command(hide = true)]
     Serve(mounted::ServeArgs),
+    /// A process that only writes; `counters` starts it.
+    #[command(hide = true)]
+    Spin(counters::SpinArgs),
 }
 
 fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().what {
         What::Process(args) => process::run(&args),
         What::Mounted(args) => mounted::run(&args),
+        What::Counters(args) => counters::run(&args),
+        What::Spin(args) => counters::spin(&args),
         What::Serve(args) => mounted::serve(&args),
     };
     match outcome {
