@@ -207,24 +207,22 @@ struct Drive {
 }
 
 impl Drive {
-    /// Runs `writers` side by side, `writes` writes in all. The time is what one write costs its
-    /// CPU times `writes`: wall time, times the CPUs that were busy with it.
+    /// Runs `writers` side by side, `writes` writes in all, and tells what they cost their CPUs
+    /// together: with a CPU for each, the time that a write takes its writer, times `writes`; with
+    /// fewer, the time of the whole, times the CPUs.
     fn race<W: FnMut(u64, &[u8]) + Send>(&self, writes: u64, writers: Vec<W>) -> Duration {
-        let each = writes.div_ceil(writers.len() as u64);
-        if writers.len() == 1 {
-            let begun = Instant::now();
-            for write in writers {
-                self.one(each, write);
-            }
-            return begun.elapsed();
-        }
-        let line = Barrier::new(writers.len());
+        let count = writers.len();
+        let each = writes.div_ceil(count as u64);
+        let line = Barrier::new(count);
         let run = |mut write: W| {
             line.wait();
             let begun = Instant::now();
             self.one(each, &mut write);
             (begun, Instant::now())
         };
+        if count == 1 {
+            return writers.into_iter().map(run).map(|(begun, ended)| ended - begun).sum();
+        }
         let run = &run;
         let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
             let threads: Vec<_> =
@@ -232,6 +230,10 @@ impl Drive {
             let ends = threads.into_iter().map(|thread| thread.join());
             ends.map(|span| span.expect("a writer never panics")).collect()
         });
+        if self.parallel >= count {
+            // Not from the first start to the last end: a wake-up can take longer than a batch.
+            return spans.iter().map(|&(begun, ended)| ended - begun).sum();
+        }
         let first = spans.iter().map(|span| span.0).min();
         let last = spans.iter().map(|span| span.1).max();
         let wall = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);

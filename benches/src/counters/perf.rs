@@ -85,8 +85,11 @@ impl<'p> Counter<'p> {
         for event in probes.copies() {
             command.args(["-e", &event, "--filter", &format!("len >= {copy_bytes}")]);
         }
+        let said =
+            File::create(home.path().join("said")).doing(|| "make a file for perf".into())?;
         let perf = command
             .stdout(Stdio::null())
+            .stderr(said)
             .spawn()
             .doing(|| "start perf (install it: apt-get install linux-perf)".into())?;
         let open = |path| {
@@ -119,9 +122,11 @@ impl<'p> Counter<'p> {
         let events =
             rustix::event::poll(&mut ready, Some(&patience)).doing(|| "wait for perf".into())?;
         if events == 0 {
-            return Err(Failure::new(
-                "perf does not answer; what it wrote above says why (it needs root and linux-perf 5.10)",
-            ));
+            let said = std::fs::read_to_string(self.home.path().join("said")).unwrap_or_default();
+            return Err(Failure::new(format!(
+                "perf does not answer (it needs root, and linux-perf 5.10 or later); it said: {}",
+                said.trim()
+            )));
         }
         self.answers.read_exact(&mut answer).doing(|| "hear from perf".into())
     }
