@@ -4,6 +4,7 @@ mod attr;
 mod effect;
 mod report;
 mod request;
+mod spans;
 mod store;
 
 pub use attr::{Attr, FileKind, SetAttr, SetTime};
@@ -12,4 +13,5 @@ pub use report::{Change, ChangeKind, CommitResult, Diff, Status};
 pub use request::{
     Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags, XattrMode,
 };
+pub use spans::Spans;
 pub use store::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};

@@ -1,0 +1,21 @@
+//! Floor 2: the only code that threads share: files and their blocks, handles, budget, hand-over.
+
+mod block;
+mod budget;
+mod edit;
+mod file;
+mod handles;
+mod handover;
+mod image;
+mod mask;
+mod shared;
+mod state;
+
+pub use budget::Budget;
+pub use file::{File, FileAttr, Slow};
+pub(crate) use file::{Around, Installed, Why, WriteError};
+pub use handles::{Handle, Handles};
+pub use handover::Handover;
+pub use image::{Image, ImageBlock, Part};
+pub use mask::Mask;
+pub use shared::{Fast, Shared};
