@@ -61,6 +61,30 @@ fn mounted_every_server_is_told_against_the_floor_and_no_mount_stays() {
 }
 
 #[test]
+fn a_run_that_is_killed_leaves_no_mount() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().to_str().unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_vellum-bench"))
+        .args("mounted --rounds 100000 --mode direct --place free --json -".split(' '))
+        .env("TMPDIR", place)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mounts = || std::fs::read_to_string("/proc/self/mounts").unwrap().matches(place).count();
+    let reaches = |wanted: usize| {
+        (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            mounts() == wanted
+        })
+    };
+    let all_mounted = reaches(4);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(all_mounted);
+    assert!(reaches(0), "{} mounts are left", mounts());
+}
+
+#[test]
 fn bad_input_is_answered_with_the_remedy() {
     for (arguments, remedy) in [
         ("process --cpu 1000000", "choose another with --cpu"),

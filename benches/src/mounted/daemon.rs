@@ -1,6 +1,7 @@
 //! A server process with its mount, from start to end.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -60,15 +61,21 @@ impl Daemon {
             named(mode.to_possible_value()),
             "{mnt}".to_owned(),
         ];
-        Self::start(&Command { name: control.name().to_owned(), words }, mode)
+        let command = Command { name: control.name().to_owned(), words };
+        // Away from the terminal: it outlives an interrupt, to remove its mount.
+        Self::start(&command, mode, |process| process.process_group(0))
     }
 
     /// Starts another program that mounts.
     pub(crate) fn external(command: &Command, mode: Mode) -> Result<Self, Failure> {
-        Self::start(command, mode)
+        Self::start(command, mode, |process| process)
     }
 
-    fn start(command: &Command, mode: Mode) -> Result<Self, Failure> {
+    fn start(
+        command: &Command,
+        mode: Mode,
+        prepare: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
+    ) -> Result<Self, Failure> {
         let home = tempfile::Builder::new()
             .prefix("vellum-bench-")
             .tempdir()
@@ -81,11 +88,9 @@ impl Daemon {
             .iter()
             .map(|word| word.replace("{mnt}", &place).replace("{mode}", mode.name()));
         let program = words.next().ok_or_else(|| Failure::new("the command is empty"))?;
-        let child = std::process::Command::new(&program)
-            .args(words)
-            .stdin(Stdio::piped())
-            .spawn()
-            .doing(|| format!("start {program}"))?;
+        let mut process = std::process::Command::new(&program);
+        let process = prepare(process.args(words).stdin(Stdio::piped()));
+        let child = process.spawn().doing(|| format!("start {program}"))?;
         let mut daemon = Self { name: command.name.clone(), child, mount_point, _home: home };
         daemon.wait_until_mounted()?;
         Ok(daemon)

@@ -11,6 +11,7 @@ use fuser::{
     MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite,
     Request, WriteFlags,
 };
+use rustix::mount::UnmountFlags;
 
 use super::{Control, FILE_BYTES, Mode};
 use crate::failure::{Doing, Failure};
@@ -51,6 +52,10 @@ fn serve_path<P: WritePath>(path: P, args: &ServeArgs) -> Result<(), Failure> {
     std::io::stdin()
         .read_to_end(&mut ignored)
         .doing(|| "wait for the end of standard input".into())?;
+    // Detached, since a client that was killed may not have let go of its file yet.
+    if rustix::mount::unmount(&args.mount_point, UnmountFlags::DETACH).is_ok() {
+        return mount.join().doing(|| "serve to the end".into());
+    }
     mount.umount_and_join().doing(|| format!("unmount {}", args.mount_point.display()))
 }
 
