@@ -36,7 +36,8 @@ impl Cpus {
         let pinned = wanted.unwrap_or(last);
         if pinned >= CpuSet::MAX_CPU || !all.is_set(pinned) {
             return Err(Failure::new(format!(
-                "this process may not run on CPU {pinned}: choose another with --cpu (the last is {last})"
+                "this process may not run on CPU {pinned}: choose another with --cpu \
+                 (the last is {last})"
             )));
         }
         Ok(Self { all, pinned })

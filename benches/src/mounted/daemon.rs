@@ -114,8 +114,8 @@ impl Daemon {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let name = &self.name;
                 return Err(Failure::new(format!(
-                    "server `{name}` ended before it mounted ({status}); mounting needs /dev/fuse, and \
-                     root or fusermount3"
+                    "server `{name}` ended before it mounted ({status}); mounting needs \
+                     /dev/fuse, and root or fusermount3"
                 )));
             }
             if begun.elapsed() > PATIENCE {

@@ -93,7 +93,8 @@ pub(crate) struct MountedArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "buffered"])]
     mode: Vec<Mode>,
     /// Size and order of the writes, such as `4k-random`.
-    #[arg(long, value_delimiter = ',', default_values = ["4k-random", "128k-sequential", "1m-sequential"])]
+    #[arg(long, value_delimiter = ',',
+          default_values = ["4k-random", "128k-sequential", "1m-sequential"])]
     load: Vec<Load>,
     /// Where client and servers run.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["pinned", "free"])]
