@@ -5,6 +5,9 @@
 //! the obvious file system that tests compare with.
 #![forbid(unsafe_code)]
 
+pub mod conc;
 pub mod format;
+pub mod machine;
 pub mod shapes;
+pub mod sync;
 pub mod words;

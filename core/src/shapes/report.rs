@@ -68,6 +68,8 @@ pub enum CommitResult {
         /// Snapshot that the branch names.
         snapshot: Hash,
     },
+    /// There was nothing to commit to a branch that has no snapshot yet.
+    Empty,
     /// A new snapshot is published.
     Committed {
         /// The new snapshot.

@@ -28,6 +28,8 @@ pub enum Errno {
     IsDir = 21,
     /// Invalid argument.
     Inval = 22,
+    /// Too many open files in the mount.
+    NFile = 23,
     /// File too large.
     FBig = 27,
     /// No space left: the memory or changed-entry limit of the mount is reached.

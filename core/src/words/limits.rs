@@ -9,6 +9,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Of `memory_bytes`, what writes may not use: commit and truncate draw on it.
     pub reserve_bytes: u64,
+    /// Handles of regular files that may be open at once; one more is ENFILE.
+    pub handles: usize,
     /// Largest file size in bytes; a write past it is EFBIG.
     pub file_bytes: u64,
     /// Inodes that may be changed and not committed; one more is ENOSPC.
@@ -31,6 +33,7 @@ impl Default for Limits {
             block_bytes: 64 << 10,
             memory_bytes: 1 << 30,
             reserve_bytes: 64 << 20,
+            handles: 65_536,
             file_bytes: i64::MAX as u64,
             changed_inodes: 10_000_000,
             read_deadline_ns: 30_000_000_000,

@@ -1,0 +1,390 @@
+//! Every change a file's state can make. Each is planned, then applied: a refusal leaves all as it
+//! was, and so does empty input.
+
+use std::ops::Range;
+
+use super::block::Block;
+use super::file::{Around, Installed, Slow, Why, WriteError};
+use super::state::{BlockPart, State, split};
+use crate::shapes::{Allocate, WriteFlags};
+use crate::words::{Epoch, Errno, Time};
+
+/// Budget that a file takes at once, so that writes seldom touch the shared counter.
+const CREDIT_BYTES: u64 = 1 << 20;
+/// Sizes of buffers below a whole block: small files must not take whole blocks.
+const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o0010;
+
+impl State {
+    /// Writes `data` at `offset`, all of it or nothing.
+    pub(super) fn write(
+        &mut self,
+        around: Around<'_>,
+        epoch: Epoch,
+        wall: Time,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Result<u32, WriteError> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let len = u32::try_from(data.len()).map_err(|_| WriteError::Errno(Errno::Inval))?;
+        let end = offset
+            .checked_add(u64::from(len))
+            .filter(|end| *end <= around.limits.file_bytes)
+            .ok_or(WriteError::Errno(Errno::FBig))?;
+        if self.epoch != epoch {
+            return Err(WriteError::Slow(Slow(Why::Register)));
+        }
+        if !self.write_in_place(offset, end, data) {
+            self.write_planned(around, offset..end, data).map_err(WriteError::Slow)?;
+        }
+        self.size = self.size.max(end);
+        if flags.kill_suidgid {
+            self.kill_suidgid();
+        }
+        self.touch(wall);
+        Ok(len)
+    }
+
+    /// The usual write: into one block that is there, owned and long enough.
+    #[inline]
+    fn write_in_place(&mut self, offset: u64, end: u64, data: &[u8]) -> bool {
+        let shift = self.block_bytes.trailing_zeros();
+        let index = offset >> shift;
+        if index != (end - 1) >> shift {
+            return false;
+        }
+        let Some(block) = self.blocks.get_mut(&index) else { return false };
+        let start = (offset - (index << shift)) as usize;
+        let range = start as u32..start as u32 + data.len() as u32;
+        if !block.writable(range.end as usize) {
+            return false;
+        }
+        if !block.dirty.contains(range.clone()) {
+            if !block.valid.has_room() || !block.dirty.has_room() {
+                return false;
+            }
+            block.valid.insert(range.clone(), self.block_bytes);
+            block.dirty.insert(range, self.block_bytes);
+        }
+        block.put(start, data);
+        true
+    }
+
+    /// Any other write: room is taken for everything it needs before anything changes.
+    fn write_planned(
+        &mut self,
+        around: Around<'_>,
+        range: Range<u64>,
+        data: &[u8],
+    ) -> Result<(), Slow> {
+        let need = split(range.clone(), self.block_bytes).map(|part| self.need_bytes(&part)).sum();
+        if !self.reserve(around, need, false) {
+            return Err(Slow(Why::NoRoom(need)));
+        }
+        let mut rest = data;
+        for part in split(range, self.block_bytes) {
+            let (head, tail) = rest.split_at(part.len());
+            self.put(&part, head, true);
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// The most memory that writing a part can take.
+    fn need_bytes(&self, part: &BlockPart) -> u64 {
+        let masks = u64::from(self.block_bytes.div_ceil(64)) * 16;
+        let class = class_of(part.end, self.block_bytes);
+        let bytes = match self.blocks.get(&part.index) {
+            Some(block) if block.writable(part.end) => 0,
+            Some(block) => class.max(block.capacity()),
+            None => class,
+        };
+        bytes as u64 + masks
+    }
+
+    /// Writes a part whose memory is reserved.
+    fn put(&mut self, part: &BlockPart, data: &[u8], dirty: bool) {
+        let class = class_of(part.end, self.block_bytes);
+        let block_bytes = self.block_bytes;
+        let mut before = 0;
+        let mut left = 0;
+        let block = match self.blocks.entry(part.index) {
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                let block = entry.into_mut();
+                before = block.memory_bytes();
+                if !block.writable(part.end) {
+                    left = block.own(class).left_bytes as u64;
+                }
+                block
+            }
+            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Block::new(class)),
+        };
+        block.put(part.start, data);
+        block.valid.insert(part.within(), block_bytes);
+        if dirty {
+            block.dirty.insert(part.within(), block_bytes);
+        }
+        let after = block.memory_bytes();
+        self.recharge(before, after);
+        self.leave(left);
+    }
+
+    /// Cuts or extends to `size`.
+    pub(super) fn resize(
+        &mut self,
+        around: Around<'_>,
+        wall: Time,
+        size: u64,
+    ) -> Result<(), Errno> {
+        if size > around.limits.file_bytes {
+            return Err(Errno::FBig);
+        }
+        if size < self.size {
+            self.forget(size..self.size);
+            self.settle(around, CREDIT_BYTES);
+        }
+        self.size = size;
+        self.touch(wall);
+        Ok(())
+    }
+
+    /// Allocates, punches or zeroes a range.
+    pub(super) fn allocate(
+        &mut self,
+        around: Around<'_>,
+        wall: Time,
+        range: Range<u64>,
+        how: Allocate,
+    ) -> Result<(), Errno> {
+        if range.is_empty() {
+            return Err(Errno::Inval);
+        }
+        if range.end > around.limits.file_bytes {
+            return Err(Errno::FBig);
+        }
+        let (clears, extends) = match how {
+            Allocate::Extend => (false, true),
+            Allocate::KeepSize => (false, false),
+            Allocate::Punch => (true, false),
+            Allocate::Zero { keep_size } => (true, !keep_size),
+        };
+        if clears {
+            self.forget(range.start..range.end.min(self.size));
+            self.settle(around, CREDIT_BYTES);
+        }
+        if extends {
+            self.size = self.size.max(range.end);
+        }
+        self.touch(wall);
+        Ok(())
+    }
+
+    /// Makes a hole: the range is neither covered nor valid any more.
+    fn forget(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        self.cover.remove(range.clone());
+        if let Some(sealed) = &mut self.sealed {
+            sealed.cover.remove(range.clone());
+        }
+        let shift = self.block_bytes.trailing_zeros();
+        let (first, last) = (range.start >> shift, (range.end - 1) >> shift);
+        let touched: Vec<u64> = if last - first < self.blocks.len() as u64 {
+            (first..=last).filter(|index| self.blocks.contains_key(index)).collect()
+        } else {
+            self.blocks.keys().copied().filter(|index| (first..=last).contains(index)).collect()
+        };
+        for index in touched {
+            self.forget_in_block(index, &range);
+        }
+    }
+
+    fn forget_in_block(&mut self, index: u64, range: &Range<u64>) {
+        let block_bytes = self.block_bytes;
+        let base = index * u64::from(block_bytes);
+        let start = range.start.saturating_sub(base) as u32;
+        let end = (range.end - base).min(u64::from(block_bytes)) as u32;
+        let Some(block) = self.blocks.get_mut(&index) else { return };
+        let before = block.memory_bytes();
+        block.forget(start..end, block_bytes);
+        let (after, empty) = (block.memory_bytes(), block.valid.is_empty());
+        self.recharge(before, after);
+        if empty {
+            self.drop_block(index);
+        }
+    }
+
+    /// Drops a block; bytes that an image still holds stay charged until it is gone.
+    fn drop_block(&mut self, index: u64) {
+        if let Some(block) = self.blocks.remove(&index) {
+            self.recharge(block.memory_bytes(), 0);
+            self.leave(block.shared_bytes());
+        }
+    }
+
+    /// Puts bytes of the layout in place, where they are still the file's and not there yet.
+    pub(super) fn install(
+        &mut self,
+        around: Around<'_>,
+        generation: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Installed {
+        if generation != self.generation {
+            return Installed::Stale;
+        }
+        let end = offset + bytes.len() as u64;
+        let wanted = self.wanted(offset..end);
+        let need = wanted
+            .iter()
+            .flat_map(|range| split(range.clone(), self.block_bytes))
+            .map(|part| self.need_bytes(&part))
+            .sum();
+        if !self.reserve(around, need, true) {
+            return Installed::NoRoom;
+        }
+        for range in wanted {
+            let mut at = (range.start - offset) as usize;
+            for part in split(range, self.block_bytes) {
+                self.put(&part, &bytes[at..at + part.len()], false);
+                at += part.len();
+            }
+        }
+        self.settle(around, CREDIT_BYTES);
+        Installed::Done
+    }
+
+    /// Covered bytes of a range that are not valid yet.
+    fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut wanted = Vec::new();
+        for covered in self.cover.within(range) {
+            for part in split(covered, self.block_bytes) {
+                let base = part.index * u64::from(self.block_bytes);
+                match self.blocks.get(&part.index) {
+                    None => wanted.push(part.file_range(self.block_bytes)),
+                    Some(block) => wanted.extend(
+                        (block.valid.gaps(part.within()).into_iter())
+                            .map(|gap| base + u64::from(gap.start)..base + u64::from(gap.end)),
+                    ),
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Drops blocks that the layout holds too, up to about `want` bytes; the bytes given back.
+    pub(super) fn evict(&mut self, around: Around<'_>, want: u64) -> u64 {
+        if self.sealed.is_some() {
+            return 0;
+        }
+        let mut clean: Vec<u64> = self
+            .blocks
+            .iter()
+            .filter(|(index, block)| self.is_clean(**index, block))
+            .map(|(index, _)| *index)
+            .collect();
+        clean.sort_unstable();
+        let mut freed = 0;
+        for index in clean {
+            if freed >= want {
+                break;
+            }
+            freed += self.blocks.get(&index).map_or(0, Block::memory_bytes);
+            self.drop_block(index);
+        }
+        self.settle(around, 0);
+        freed
+    }
+
+    fn is_clean(&self, index: u64, block: &Block) -> bool {
+        let base = index * u64::from(self.block_bytes);
+        block.dirty.is_empty()
+            && (block.valid.runs().iter())
+                .all(|r| self.cover.contains(&(base + u64::from(r.start)..base + u64::from(r.end))))
+    }
+
+    /// Drops all blocks. What `stat` shows stays: a thread may be looking still.
+    pub(super) fn clear(&mut self, around: Around<'_>) {
+        let mut indices: Vec<u64> = self.blocks.keys().copied().collect();
+        indices.sort_unstable();
+        for index in indices {
+            self.drop_block(index);
+        }
+        self.settle(around, 0);
+    }
+
+    /// Gives back credit beyond `keep` bytes.
+    pub(super) fn settle(&mut self, around: Around<'_>, keep: u64) {
+        let surplus = self.credit.saturating_sub(keep);
+        if surplus > 0 {
+            self.credit -= surplus;
+            around.budget.give(surplus);
+        }
+    }
+
+    /// Gives `len_bytes` back to the budget.
+    pub(super) fn free(&mut self, around: Around<'_>, len_bytes: u64) {
+        self.credit += len_bytes;
+        self.settle(around, CREDIT_BYTES);
+    }
+
+    /// Makes sure that there is credit for `need` bytes.
+    fn reserve(&mut self, around: Around<'_>, need: u64, reserved: bool) -> bool {
+        let Some(short) = need.checked_sub(self.credit).filter(|short| *short > 0) else {
+            return true;
+        };
+        let take = |bytes| {
+            if reserved { around.budget.take_reserved(bytes) } else { around.budget.take(bytes) }
+        };
+        let piece = self.charged.clamp(u64::from(self.block_bytes), CREDIT_BYTES);
+        for bytes in [short + piece, short] {
+            if take(bytes) {
+                self.credit += bytes;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A block took `before` bytes and takes `after`: the difference is credit.
+    fn recharge(&mut self, before: u64, after: u64) {
+        self.charged = self.charged + after - before;
+        self.credit = (self.credit + before)
+            .checked_sub(after)
+            .expect("memory for a change is reserved before it is made");
+    }
+
+    /// Bytes that were a block's stay with the image that froze them, and charged until it is gone.
+    fn leave(&mut self, left_bytes: u64) {
+        if let Some(sealed) = &mut self.sealed {
+            sealed.left_bytes += left_bytes;
+            self.credit = self
+                .credit
+                .checked_sub(left_bytes)
+                .expect("a block's bytes were credited before they are left");
+        }
+    }
+
+    fn touch(&mut self, wall: Time) {
+        self.attr.mtime = wall;
+        self.attr.ctime = wall;
+        self.version = self.version.next();
+    }
+
+    fn kill_suidgid(&mut self) {
+        let gid = if self.attr.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
+        self.attr.mode &= !(SET_UID | gid);
+    }
+}
+
+/// The size of buffer for bytes below `end` of a block.
+fn class_of(end: usize, block_bytes: u32) -> usize {
+    let whole = block_bytes as usize;
+    CLASSES.into_iter().find(|class| end <= *class && *class < whole).unwrap_or(whole)
+}

@@ -1,0 +1,232 @@
+//! A regular file as threads share it: one lock around one [`State`].
+
+use std::ops::Range;
+
+use super::budget::Budget;
+use super::image::Image;
+use super::state::State;
+use crate::shapes::{Allocate, Spans, Whence, WriteFlags};
+use crate::sync::RwLock;
+use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
+
+/// Attributes of a regular file beside its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileAttr {
+    /// Permission bits with set-id and sticky bits.
+    pub mode: u32,
+    /// Names.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// When the content last changed.
+    pub mtime: Time,
+    /// When content or attributes last changed.
+    pub ctime: Time,
+}
+
+/// Why a fast verb could not be carried out. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slow(pub(crate) Why);
+
+/// What has to happen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The file must be registered in the present epoch.
+    Register,
+    /// The budget has no room for this many bytes.
+    NoRoom(u64),
+    /// Bytes of this range must be loaded.
+    Load { start: u64, end: u64 },
+    /// The machine knows; no thread can.
+    Ask,
+}
+
+/// What a load came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Installed {
+    /// The bytes that were still wanted are in place.
+    Done,
+    /// The layout changed since the load began: load again if the bytes are still wanted.
+    Stale,
+    /// The budget has no room.
+    NoRoom,
+}
+
+/// A regular file. Everything in it changes under its one lock.
+#[derive(Debug)]
+pub struct File {
+    /// Its inode.
+    pub ino: Ino,
+    /// Lock order: a handle's slot, then this. Nothing is locked under it.
+    state: RwLock<State>,
+}
+
+/// What a verb needs of its surroundings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) budget: &'a Budget,
+}
+
+impl File {
+    /// A file of `size` bytes whose layout holds `cover`.
+    #[must_use]
+    pub fn new(ino: Ino, attr: FileAttr, size: u64, cover: Spans, block_bytes: u32) -> Self {
+        Self { ino, state: RwLock::new(State::new(attr, size, cover, block_bytes)) }
+    }
+
+    /// Attributes, size and bytes allocated.
+    #[inline]
+    pub fn attr(&self) -> (FileAttr, u64, u64) {
+        self.state.read(|s| (s.attr, s.size, s.allocated_bytes()))
+    }
+
+    /// Bytes of content.
+    pub fn size(&self) -> u64 {
+        self.state.read(|s| s.size)
+    }
+
+    /// How often it has changed.
+    pub fn version(&self) -> Version {
+        self.state.read(|s| s.version)
+    }
+
+    /// Copies what is at `offset` into `out`: `len` bytes, or fewer at the end.
+    #[inline]
+    pub(crate) fn read(&self, offset: u64, len: u32, out: &mut Vec<u8>) -> Result<(), Slow> {
+        self.state.read(|s| s.read(offset, len, out))
+    }
+
+    /// Writes `data` at `offset` in the epoch that `epoch` gives under the lock.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        around: Around<'_>,
+        epoch: impl FnOnce() -> Epoch,
+        wall: Time,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Result<u32, WriteError> {
+        self.state.write(|s| s.write(around, epoch(), wall, offset, data, flags))
+    }
+
+    /// Cuts or extends to `size` bytes. The file must be registered.
+    pub(crate) fn resize(&self, around: Around<'_>, wall: Time, size: u64) -> Result<(), Errno> {
+        self.state.write(|s| s.resize(around, wall, size))
+    }
+
+    /// Allocates, punches or zeroes. The file must be registered.
+    pub(crate) fn allocate(
+        &self,
+        around: Around<'_>,
+        wall: Time,
+        range: Range<u64>,
+        how: Allocate,
+    ) -> Result<(), Errno> {
+        self.state.write(|s| s.allocate(around, wall, range, how))
+    }
+
+    /// Next data or hole at or after `offset`.
+    pub(crate) fn seek(&self, offset: u64, whence: Whence) -> Result<u64, Errno> {
+        self.state.read(|s| s.seek(offset, whence))
+    }
+
+    /// Changes attributes. The file must be registered, unless only `links` changes with it.
+    pub(crate) fn set_attr(&self, f: impl FnOnce(&mut FileAttr)) {
+        self.state.write(|s| {
+            f(&mut s.attr);
+            s.version = s.version.next();
+        });
+    }
+
+    /// The epoch it is registered in.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.state.read(|s| s.epoch)
+    }
+
+    /// Registers it in `epoch`: changes from here on belong to it.
+    pub(crate) fn register(&self, epoch: Epoch) {
+        self.state.write(|s| s.epoch = epoch);
+    }
+
+    /// Freezes what it is now. One image at a time: the last must be adopted or dropped.
+    pub(crate) fn seal(&self) -> Image {
+        self.state.write(|s| s.seal(self.ino))
+    }
+
+    /// Whether an image of it is out.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.state.read(|s| s.sealed.is_some())
+    }
+
+    /// The image's content is the layout now, but for `holes`, ranges it does not hold.
+    pub(crate) fn adopt(&self, around: Around<'_>, holes: &[Range<u64>]) {
+        self.state.write(|s| s.adopt(around, holes));
+    }
+
+    /// The image came to nothing: what was dirty at the seal, and still is there, is dirty again.
+    pub(crate) fn unseal(&self, around: Around<'_>, image: &Image) {
+        self.state.write(|s| s.unseal(around, image));
+    }
+
+    /// Number of its layout, which a load must name.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.read(|s| s.generation)
+    }
+
+    /// Puts bytes of the layout in place, where they are still the file's and not there yet.
+    pub(crate) fn install(
+        &self,
+        around: Around<'_>,
+        generation: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Installed {
+        self.state.write(|s| s.install(around, generation, offset, bytes))
+    }
+
+    /// Takes ranges out of the cover that the layout turned out not to hold.
+    pub(crate) fn uncover(&self, generation: u64, holes: &[Range<u64>]) {
+        self.state.write(|s| {
+            if s.generation == generation {
+                holes.iter().for_each(|hole| s.cover.remove(hole.clone()));
+            }
+        });
+    }
+
+    /// Drops blocks that the layout holds too, up to about `want` bytes; the bytes given back.
+    pub(crate) fn evict(&self, around: Around<'_>, want: u64) -> u64 {
+        self.state.write(|s| s.evict(around, want))
+    }
+
+    /// Drops everything it holds in memory. For files that nothing refers to any more.
+    pub(crate) fn clear(&self, around: Around<'_>) {
+        self.state.write(|s| s.clear(around));
+    }
+
+    /// Gives back budget that it holds and does not use.
+    pub(crate) fn settle(&self, around: Around<'_>) {
+        self.state.write(|s| s.settle(around, 0));
+    }
+
+    /// Bytes that the layout does not hold.
+    pub(crate) fn dirty_bytes(&self) -> u64 {
+        self.state.read(State::dirty_bytes)
+    }
+
+    /// Ranges of dirty bytes, the cover, and the size.
+    pub(crate) fn spans(&self) -> (Spans, Spans, u64) {
+        self.state.read(|s| (s.dirty_spans(), s.cover.clone(), s.size))
+    }
+}
+
+/// Why a write was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    Slow(Slow),
+    Errno(Errno),
+}

@@ -1,0 +1,73 @@
+//! Open handles: a slab of slots, each checked by generation.
+
+use crate::conc::file::File;
+use crate::shapes::OpenFlags;
+use crate::sync::{Arc, RwLock};
+use crate::words::Fh;
+
+/// An open regular file.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The file.
+    pub file: Arc<File>,
+    /// How it was opened.
+    pub flags: OpenFlags,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    handle: Option<Handle>,
+}
+
+/// All open handles of a mount. The machine gives slots out; every thread uses them. The slab has
+/// its full size from the start, so that finding a handle takes no lock but the slot's own.
+#[derive(Debug)]
+pub struct Handles {
+    slots: Box<[RwLock<Slot>]>,
+}
+
+impl Handles {
+    /// Room for `count` handles.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let slot = || RwLock::new(Slot { generation: 0, handle: None });
+        Self { slots: std::iter::repeat_with(slot).take(count).collect() }
+    }
+
+    /// Runs `f` on the handle, or gives `None` when it is not open. The slot's lock is held
+    /// meanwhile (lock order: slot, then file).
+    #[inline]
+    pub fn with<R>(&self, fh: Fh, f: impl FnOnce(&Handle) -> R) -> Option<R> {
+        let (index, generation) = split(fh);
+        self.slots.get(index)?.read(|slot| {
+            let handle = slot.handle.as_ref().filter(|_| slot.generation == generation)?;
+            Some(f(handle))
+        })
+    }
+
+    /// Opens slot `index`, which must be closed; the number of the handle.
+    pub fn open(&self, index: usize, handle: Handle) -> Fh {
+        self.slots[index].write(|slot| {
+            assert!(slot.handle.is_none(), "slot {index} is opened twice");
+            slot.generation = slot.generation.wrapping_add(1).max(1);
+            slot.handle = Some(handle);
+            Fh(u64::from(slot.generation) << 32 | index as u64)
+        })
+    }
+
+    /// Closes a handle; its slot and what it held, or `None` when it was not open.
+    pub fn close(&self, fh: Fh) -> Option<(usize, Handle)> {
+        let (index, generation) = split(fh);
+        self.slots.get(index)?.write(|slot| {
+            if slot.generation != generation {
+                return None;
+            }
+            slot.handle.take().map(|handle| (index, handle))
+        })
+    }
+}
+
+fn split(fh: Fh) -> (usize, u32) {
+    ((fh.0 & 0xffff_ffff) as usize, (fh.0 >> 32) as u32)
+}

@@ -1,0 +1,22 @@
+//! Floor 2: the only code that threads share: files and their blocks, handles, budget, hand-over.
+
+mod block;
+mod budget;
+mod edit;
+mod file;
+mod handles;
+mod handover;
+mod image;
+mod mask;
+mod shared;
+mod state;
+
+pub use budget::Budget;
+pub use file::{File, FileAttr, Slow};
+pub(crate) use file::{Installed, Why};
+pub use handles::{Handle, Handles};
+pub use handover::Handover;
+pub use image::{Image, ImageBlock, Part};
+pub use mask::Mask;
+pub(crate) use shared::file_attr;
+pub use shared::{Fast, Shared};

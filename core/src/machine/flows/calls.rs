@@ -1,0 +1,168 @@
+//! Store requests in flight, and the one retry policy: back-off that doubles, then an honest error.
+
+use rustc_hash::FxHashMap;
+
+use super::commit::CommitCall;
+use super::engine::Cx;
+use super::job::{Job, JobOwner};
+use super::piece::PieceKey;
+use crate::format::Hash;
+use crate::shapes::{Effect, StoreError, StoreOutcome, StoreRequest};
+use crate::words::{EffectId, Limits, TimerId};
+
+/// Who sent a store request.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    Node(Hash),
+    Piece(PieceKey),
+    /// A request of the commit with this serial number.
+    Commit(u64, CommitCall),
+}
+
+/// Which failures are tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// All temporary ones: doing it twice does no harm.
+    Always,
+    /// Those after which nothing was applied. An unknown outcome goes to the owner.
+    IfUnapplied,
+}
+
+/// A request and how far it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    request: StoreRequest,
+    owner: Owner,
+    retry: Retry,
+    tries: u32,
+    give_up_ns: u64,
+}
+
+/// A request that came to its end.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) owner: Owner,
+    pub(crate) outcome: StoreOutcome,
+}
+
+/// What a timer was armed for.
+#[derive(Debug)]
+pub(crate) enum Due {
+    Retry(Box<Call>),
+    /// The oldest parked read.
+    Deadline,
+}
+
+/// Everything in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    next_effect: EffectId,
+    next_timer: TimerId,
+    calls: FxHashMap<EffectId, Call>,
+    jobs: FxHashMap<EffectId, JobOwner>,
+    timers: FxHashMap<TimerId, Due>,
+}
+
+impl Calls {
+    /// Sends a request.
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Cx<'_>,
+        limits: &Limits,
+        request: StoreRequest,
+        owner: Owner,
+        retry: Retry,
+    ) {
+        let give_up_ns = cx.now.mono_ns.saturating_add(limits.retry_ns);
+        self.issue(cx, Call { request, owner, retry, tries: 0, give_up_ns });
+    }
+
+    /// Starts a job.
+    pub(crate) fn compute(&mut self, cx: &mut Cx<'_>, job: Job, owner: JobOwner) {
+        let id = self.effect();
+        self.jobs.insert(id, owner);
+        cx.out.push(Effect::Compute(id, job));
+    }
+
+    /// Arms a timer.
+    pub(crate) fn arm(&mut self, cx: &mut Cx<'_>, at_ns: u64, due: Due) {
+        self.next_timer = self.next_timer.next();
+        self.timers.insert(self.next_timer, due);
+        cx.out.push(Effect::Arm(self.next_timer, at_ns));
+    }
+
+    /// A request was answered. `None`: it will be sent again, or its owner is long gone.
+    pub(crate) fn completed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        limits: &Limits,
+        id: EffectId,
+        outcome: StoreOutcome,
+    ) -> Option<Done> {
+        let mut call = self.calls.remove(&id)?;
+        if let StoreOutcome::Failed(error) = &outcome
+            && call.retry.covers(error)
+        {
+            let at_ns = cx.now.mono_ns.saturating_add(backoff_ns(limits, call.tries, cx, id));
+            if at_ns < call.give_up_ns {
+                call.tries += 1;
+                self.arm(cx, at_ns, Due::Retry(Box::new(call)));
+                return None;
+            }
+        }
+        Some(Done { owner: call.owner, outcome })
+    }
+
+    /// Sends a request again, under a new id: each id is answered once.
+    pub(crate) fn resend(&mut self, cx: &mut Cx<'_>, call: Box<Call>) {
+        self.issue(cx, *call);
+    }
+
+    /// What a timer was armed for; `None` when it is spent.
+    pub(crate) fn due(&mut self, id: TimerId) -> Option<Due> {
+        self.timers.remove(&id)
+    }
+
+    /// Whose job this was; `None` when it is spent.
+    pub(crate) fn job_ended(&mut self, id: EffectId) -> Option<JobOwner> {
+        self.jobs.remove(&id)
+    }
+
+    fn issue(&mut self, cx: &mut Cx<'_>, call: Call) {
+        let id = self.effect();
+        cx.out.push(Effect::Store(id, call.request.clone()));
+        self.calls.insert(id, call);
+    }
+
+    fn effect(&mut self) -> EffectId {
+        self.next_effect = self.next_effect.next();
+        self.next_effect
+    }
+}
+
+impl Retry {
+    fn covers(self, error: &StoreError) -> bool {
+        match self {
+            Self::Always => error.is_temporary(),
+            Self::IfUnapplied => {
+                matches!(error, StoreError::Throttled | StoreError::Unreachable)
+            }
+        }
+    }
+}
+
+/// How long to wait before the next try: doubles each time, half of it jitter. The jitter comes
+/// from the input: the low bits of its monotonic clock, and the effect's number.
+fn backoff_ns(limits: &Limits, tries: u32, cx: &Cx<'_>, id: EffectId) -> u64 {
+    let full = limits.backoff_min_ns.saturating_mul(1 << tries.min(20));
+    let full = full.clamp(1, limits.backoff_max_ns.max(1));
+    full / 2 + mix(cx.now.mono_ns ^ id.0.rotate_left(32)) % (full / 2 + 1)
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
+fn mix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

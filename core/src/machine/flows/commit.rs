@@ -1,0 +1,473 @@
+//! A commit: data, then trees from the bottom up, then the snapshot, then the ref. Nothing is named
+//! before it is stored; nothing is sent that was not hashed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::calls::{Owner, Retry};
+use super::engine::{Cx, Engine};
+use super::job::{Changes, Job, JobOwner, Made, Product, Work};
+use super::plan::{Plan, PlannedBody};
+use super::publish::Publish;
+use super::trees::{Asker, error_of};
+use super::upload::{Uploads, packed_of};
+use crate::format::{
+    Built, Content, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key,
+};
+use crate::shapes::{CommitResult, Condition, Effect, Etag, Key, Reply};
+use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
+use crate::words::{Ino, Ticket, Time};
+
+/// What a commit asked to be loaded or computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum CommitWork {
+    /// The pieces of a file that may be kept.
+    Locate(Ino),
+    /// An object of data.
+    Task(u64),
+    /// A tree that changes.
+    Tree(TreeKey),
+    /// The check of an object that was there already.
+    Check(u64),
+}
+
+/// A tree that a commit changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum TreeKey {
+    /// The piece tree of a file.
+    File(Ino),
+    /// The entries of a directory.
+    Dir(Ino),
+    /// The link table.
+    Links,
+}
+
+/// A store request of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CommitCall {
+    /// Put an object.
+    Put(u64),
+    /// Read an object that was there already.
+    Check(u64),
+    /// Put the ref.
+    Ref,
+    /// Read the ref, to settle what became of it.
+    ReadRef,
+}
+
+/// What an object was put for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutFor {
+    Task(u64),
+    Tree(TreeKey),
+    Snapshot,
+}
+
+/// An object on its way.
+#[derive(Debug)]
+struct Put {
+    key: Key,
+    object: Hashed,
+    purpose: PutFor,
+    /// The wrong body that was found under its name, to be replaced.
+    wrong: Option<Etag>,
+}
+
+/// A tree whose nodes are on their way.
+#[derive(Debug, Default)]
+struct TreeMade {
+    root: Option<NodeRef>,
+    waits_for: usize,
+}
+
+/// Which part of a commit is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Data,
+    Trees,
+    Snapshot,
+    Publish,
+}
+
+/// A commit under way.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) request: CommitRequest,
+    pub(crate) plan: Plan,
+    pub(crate) uploads: Uploads,
+    phase: Phase,
+    puts: BTreeMap<u64, Put>,
+    queued: VecDeque<u64>,
+    sent: usize,
+    next_put: u64,
+    /// Changes of trees that wait for nodes.
+    waiting: BTreeMap<TreeKey, (Option<NodeRef>, Changes)>,
+    trees: BTreeMap<TreeKey, TreeMade>,
+    /// Trees that are not stored yet.
+    trees_left: usize,
+    pub(crate) links: Option<NodeRef>,
+    pub(crate) publish: Option<Publish>,
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Who asked for the commit, and what to say of it.
+#[derive(Clone, Debug)]
+pub(crate) struct CommitRequest {
+    /// Who waits for the answer; nobody once it was given.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) author: String,
+    pub(crate) message: String,
+    pub(crate) attempt: u128,
+    pub(crate) time: Time,
+}
+
+impl Engine {
+    /// Begins a commit, or settles one whose outcome is unknown.
+    pub(crate) fn begin_commit(&mut self, cx: &mut Cx<'_>, request: CommitRequest) {
+        if let Some(commit) = &mut self.commit {
+            if commit.request.ticket.is_none() && commit.publish.is_some() {
+                return self.settle_first(cx, request);
+            }
+            let reply = Reply::Commit(CommitResult::Busy);
+            return answer(cx, request.ticket, reply);
+        }
+        if self.repo.read_only || self.repo.branch.is_none() {
+            let reply = Reply::Commit(CommitResult::NoBranch);
+            return answer(cx, request.ticket, reply);
+        }
+        if self.table.changed.is_empty() && self.table.gone.links.is_empty() {
+            return self.unchanged(cx, request.ticket);
+        }
+        self.commit_serial += 1;
+        let plan = self.cut();
+        let uploads = Uploads::new(plan.files_in_path_order());
+        self.commit = Some(Box::new(Commit {
+            request,
+            uploads,
+            phase: Phase::Data,
+            puts: BTreeMap::new(),
+            queued: VecDeque::new(),
+            sent: 0,
+            next_put: 0,
+            waiting: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            trees_left: 0,
+            links: self.repo.links(),
+            publish: None,
+            objects: 0,
+            bytes: 0,
+            plan,
+        }));
+        self.advance_commit(cx);
+    }
+
+    fn unchanged(&mut self, cx: &mut Cx<'_>, ticket: Option<Ticket>) {
+        let reply = match self.repo.base {
+            Some(snapshot) => CommitResult::Unchanged { snapshot },
+            None => CommitResult::Empty,
+        };
+        answer(cx, ticket, Reply::Commit(reply));
+    }
+
+    /// Does whatever a commit can do now.
+    pub(crate) fn advance_commit(&mut self, cx: &mut Cx<'_>) {
+        self.pump_uploads(cx);
+        self.send_puts(cx);
+        let Some(commit) = &mut self.commit else { return };
+        match commit.phase {
+            Phase::Data if commit.uploads.is_done() => {
+                commit.phase = Phase::Trees;
+                self.start_trees(cx);
+            }
+            Phase::Trees if commit.trees_left == 0 => {
+                commit.phase = Phase::Snapshot;
+                self.put_snapshot(cx);
+            }
+            Phase::Data | Phase::Trees | Phase::Snapshot | Phase::Publish => {}
+        }
+    }
+
+    /// Starts with the directories that have none below them, and the link table.
+    fn start_trees(&mut self, cx: &mut Cx<'_>) {
+        let links = self.links_changes();
+        let Some(commit) = &mut self.commit else { return };
+        let mut ready = Vec::new();
+        for (ino, planned) in &commit.plan.inodes {
+            if let PlannedBody::Dir(dir) = &planned.body {
+                commit.trees_left += 1;
+                if dir.waits_for == 0 {
+                    ready.push(*ino);
+                }
+            }
+        }
+        if !links.is_empty() {
+            commit.trees_left += 1;
+            let root = self.repo.links();
+            self.update_tree(cx, TreeKey::Links, root, Changes::Links(links));
+        }
+        for ino in ready {
+            self.start_directory(cx, ino);
+        }
+        self.advance_commit(cx);
+    }
+
+    fn start_directory(&mut self, cx: &mut Cx<'_>, ino: Ino) {
+        let Some(commit) = &mut self.commit else { return };
+        let changes = commit.plan.changes_of(ino);
+        let root = commit.plan.dir_mut(ino).root;
+        self.update_tree(cx, TreeKey::Dir(ino), root, Changes::Directory(changes));
+    }
+
+    /// Computes a changed tree, and puts its new nodes.
+    pub(crate) fn update_tree(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: TreeKey,
+        root: Option<NodeRef>,
+        changes: Changes,
+    ) {
+        let have = self.trees.have(&Asker::Commit(self.commit_serial, CommitWork::Tree(key)));
+        if let Some(commit) = &mut self.commit {
+            commit.waiting.insert(key, (root, changes.clone()));
+        }
+        let job = Job(Work::Update { root, changes, have });
+        self.calls.compute(cx, job, JobOwner::Commit(self.commit_serial, CommitWork::Tree(key)));
+    }
+
+    fn tree_updated(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: TreeKey,
+        built: Result<Built, UpdateError>,
+        changes: Changes,
+    ) {
+        let asker = Asker::Commit(self.commit_serial, CommitWork::Tree(key));
+        match built {
+            Ok(built) => {
+                self.trees.forget(&asker);
+                self.put_tree(cx, key, built);
+            }
+            Err(UpdateError::Missing(nodes)) => {
+                if self.ask(cx, &asker, changes.kind(), &nodes) {
+                    self.commit_gathered(cx, CommitWork::Tree(key));
+                }
+            }
+            Err(UpdateError::Format(error)) => {
+                let what = format!("tree {key:?}: {error}");
+                self.commit_failed(cx, what, StoreError::Damaged);
+            }
+        }
+    }
+
+    fn put_tree(&mut self, cx: &mut Cx<'_>, key: TreeKey, built: Built) {
+        let Some(commit) = &mut self.commit else { return };
+        commit.waiting.remove(&key);
+        let waits_for = built.nodes.len();
+        commit.trees.insert(key, TreeMade { root: built.root, waits_for });
+        if waits_for == 0 {
+            return self.tree_stored(cx, key);
+        }
+        for node in built.nodes {
+            self.put_object(cx, ObjectKind::Tree, node, PutFor::Tree(key));
+        }
+    }
+
+    fn tree_stored(&mut self, cx: &mut Cx<'_>, key: TreeKey) {
+        let Some(commit) = &mut self.commit else { return };
+        let Some(made) = commit.trees.remove(&key) else { return };
+        match key {
+            TreeKey::File(ino) => {
+                let Some(root) = made.root else { unreachable!("a big file has pieces") };
+                self.file_tree_stored(ino, Content::Tree(root));
+            }
+            TreeKey::Links => {
+                commit.links = made.root;
+                commit.trees_left -= 1;
+            }
+            TreeKey::Dir(ino) => {
+                commit.trees_left -= 1;
+                commit.plan.dir_mut(ino).root = made.root;
+                let name = commit.plan.inodes.get(&ino).and_then(|p| p.names.first());
+                if let Some((parent, _)) = name {
+                    let parent = *parent;
+                    let dir = commit.plan.dir_mut(parent);
+                    dir.waits_for -= 1;
+                    if dir.waits_for == 0 {
+                        self.start_directory(cx, parent);
+                    }
+                }
+            }
+        }
+        self.advance_commit(cx);
+    }
+
+    /// Queues an object to be put.
+    pub(crate) fn put_object(
+        &mut self,
+        cx: &mut Cx<'_>,
+        kind: ObjectKind,
+        object: Hashed,
+        purpose: PutFor,
+    ) {
+        let Some(commit) = &mut self.commit else { return };
+        commit.next_put += 1;
+        let key = object_key(kind, &ObjectName::first(object.hash()));
+        commit.puts.insert(commit.next_put, Put { key, object, purpose, wrong: None });
+        commit.queued.push_back(commit.next_put);
+        self.send_puts(cx);
+    }
+
+    fn send_puts(&mut self, cx: &mut Cx<'_>) {
+        let limits = &self.shared.limits;
+        let Some(commit) = &mut self.commit else { return };
+        while commit.sent < limits.in_flight {
+            let Some(id) = commit.queued.pop_front() else { return };
+            let Some(put) = commit.puts.get(&id) else { continue };
+            let condition = match &put.wrong {
+                None => Condition::Absent,
+                Some(etag) => Condition::Matches(etag.clone()),
+            };
+            let (key, body) = (put.key.clone(), put.object.body().to_vec());
+            let request = StoreRequest::Put { key, body, condition };
+            commit.sent += 1;
+            let owner = Owner::Commit(self.commit_serial, CommitCall::Put(id));
+            self.calls.send(cx, limits, request, owner, Retry::Always);
+        }
+    }
+
+    /// A store request of the commit was answered.
+    pub(crate) fn commit_answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        call: CommitCall,
+        outcome: StoreOutcome,
+    ) {
+        let Some(commit) = &mut self.commit else { return };
+        match call {
+            CommitCall::Put(id) => {
+                commit.sent -= 1;
+                let Some(put) = commit.puts.get_mut(&id) else { return };
+                match outcome {
+                    StoreOutcome::Stored { .. } => {
+                        commit.objects += 1;
+                        commit.bytes += put.object.len_bytes();
+                        self.object_stored(cx, id);
+                    }
+                    StoreOutcome::Failed(StoreError::Exists | StoreError::Mismatch) => {
+                        let request = StoreRequest::Get { key: put.key.clone(), range: None };
+                        let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
+                        self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
+                    }
+                    other => {
+                        let key = put.key.clone();
+                        self.commit_failed(cx, key, error_of(other));
+                    }
+                }
+                self.send_puts(cx);
+            }
+            CommitCall::Check(id) => self.existing_read(cx, id, outcome),
+            CommitCall::Ref => self.ref_answered(cx, outcome),
+            CommitCall::ReadRef => self.ref_read(cx, outcome),
+        }
+    }
+
+    /// The object that was there already was read: its bytes are checked, not its name trusted.
+    fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
+        let Some(put) = self.commit.as_mut().and_then(|c| c.puts.get_mut(&id)) else { return };
+        match outcome {
+            StoreOutcome::Got { body: bytes, etag } => {
+                put.wrong = Some(etag);
+                let work = Work::Verify { hash: put.object.hash(), bytes };
+                self.calls.compute(
+                    cx,
+                    Job(work),
+                    JobOwner::Commit(self.commit_serial, CommitWork::Check(id)),
+                );
+            }
+            StoreOutcome::Failed(StoreError::NotFound) => {
+                put.wrong = None;
+                self.put_again(cx, id);
+            }
+            other => {
+                let key = put.key.clone();
+                self.commit_failed(cx, key, error_of(other));
+            }
+        }
+    }
+
+    fn put_again(&mut self, cx: &mut Cx<'_>, id: u64) {
+        if let Some(commit) = &mut self.commit {
+            commit.queued.push_back(id);
+        }
+        self.send_puts(cx);
+    }
+
+    fn object_stored(&mut self, cx: &mut Cx<'_>, id: u64) {
+        let Some(commit) = &mut self.commit else { return };
+        let Some(put) = commit.puts.remove(&id) else { return };
+        match put.purpose {
+            PutFor::Task(task) => {
+                self.task_stored(cx, task, ObjectName::first(put.object.hash()));
+            }
+            PutFor::Tree(key) => {
+                let Some(made) = commit.trees.get_mut(&key) else { return };
+                made.waits_for -= 1;
+                if made.waits_for == 0 {
+                    self.tree_stored(cx, key);
+                }
+            }
+            PutFor::Snapshot => {
+                commit.phase = Phase::Publish;
+                self.publish(cx, put.object.hash());
+            }
+        }
+    }
+
+    /// A job of the commit is done.
+    pub(crate) fn commit_computed(&mut self, cx: &mut Cx<'_>, work: CommitWork, product: Product) {
+        match (work, product.0) {
+            (CommitWork::Task(id), made) => {
+                let (object, packed) = packed_of(made);
+                self.task_hashed(cx, id, object, packed);
+            }
+            (CommitWork::Tree(key), Made::Updated(built, changes)) => {
+                self.tree_updated(cx, key, built, changes);
+            }
+            (CommitWork::Check(id), Made::Verified(Ok(_))) => self.object_stored(cx, id),
+            (CommitWork::Check(id), Made::Verified(Err(why))) => {
+                let Some(put) = self.commit.as_ref().and_then(|c| c.puts.get(&id)) else { return };
+                let key = put.key.clone();
+                self.report(cx, key, &format!("was damaged, and is replaced: {why}"));
+                self.put_again(cx, id);
+            }
+            (CommitWork::Tree(_) | CommitWork::Check(_) | CommitWork::Locate(_), made) => {
+                unreachable!("{work:?} does not make {made:?}")
+            }
+        }
+    }
+
+    /// Nodes that the commit asked for are there.
+    pub(crate) fn commit_gathered(&mut self, cx: &mut Cx<'_>, work: CommitWork) {
+        match work {
+            CommitWork::Locate(ino) => {
+                self.locate_kept(cx, ino);
+                self.advance_commit(cx);
+            }
+            CommitWork::Task(id) => self.locate_task(cx, id),
+            CommitWork::Tree(key) => {
+                let waiting = self.commit.as_mut().and_then(|c| c.waiting.remove(&key));
+                if let Some((root, changes)) = waiting {
+                    self.update_tree(cx, key, root, changes);
+                }
+            }
+            CommitWork::Check(_) => unreachable!("a check asks for no nodes"),
+        }
+    }
+}
+
+/// Answers who asked for a commit, if anybody still waits.
+pub(super) fn answer(cx: &mut Cx<'_>, ticket: Option<Ticket>, reply: Reply) {
+    if let Some(ticket) = ticket {
+        cx.out.push(Effect::Reply(ticket, Ok(reply)));
+    }
+}

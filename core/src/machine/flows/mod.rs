@@ -1,0 +1,22 @@
+//! Floor 4: what takes more than one step: loading, registration and pressure, the cut, commit.
+
+mod calls;
+mod commit;
+mod directory;
+mod engine;
+mod gather;
+mod job;
+mod piece;
+mod plan;
+mod pressure;
+mod publish;
+mod report;
+mod trees;
+mod upload;
+
+pub(crate) use calls::Due;
+pub(crate) use commit::CommitRequest;
+pub(crate) use directory::find;
+pub use engine::Branch;
+pub(crate) use engine::{Cx, Engine, Repo, Stop, WaitKey};
+pub use job::{Job, Product};

@@ -1,0 +1,354 @@
+//! Loading of pieces: each is fetched once, checked against its hash, and put where it is wanted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::calls::{Owner, Retry};
+use super::engine::{Cx, Engine, WaitKey};
+use super::gather::NodeKind;
+use super::job::{Job, JobOwner, Made, Product, Work};
+use super::trees::{Asker, CHECKS, error_of, said};
+use crate::conc::Installed;
+use crate::format::{
+    Content, Hash, ObjectKind, ObjectName, Piece, Pieces, UpdateError, Verified, decode_xattrs,
+    object_key, scan,
+};
+use crate::machine::names::{Layout, XattrState};
+use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
+use crate::sync::Arc;
+use crate::words::{Errno, Ino};
+
+/// Where the bytes of a piece are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PieceKey {
+    pub(crate) object: ObjectName,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) hash: Hash,
+}
+
+impl PieceKey {
+    /// The piece that it is the place of.
+    pub(crate) fn piece(&self) -> Piece {
+        let Self { object, offset, len, hash } = *self;
+        Piece::Data { hash, len, object, offset }
+    }
+
+    fn of(piece: &Piece) -> Option<Self> {
+        match piece {
+            Piece::Hole { .. } => None,
+            Piece::Data { hash, len, object, offset } => {
+                Some(Self { object: *object, offset: *offset, len: *len, hash: *hash })
+            }
+        }
+    }
+}
+
+/// Where the bytes of a piece go.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Target {
+    /// To this offset of a file, if its layout is still of this generation.
+    File { ino: Ino, generation: u64, offset: u64 },
+    /// To an inode's extended attributes.
+    Xattrs(Ino),
+    /// To the object of this task of a commit.
+    Commit(u64, u64),
+}
+
+#[derive(Debug)]
+struct Loading {
+    targets: Vec<Target>,
+    checks: u32,
+}
+
+/// All pieces being loaded.
+#[derive(Debug, Default)]
+pub(crate) struct PieceLoads {
+    /// Their memory is taken.
+    loading: FxHashMap<PieceKey, Loading>,
+    /// They wait for memory.
+    queue: VecDeque<(PieceKey, Vec<Target>)>,
+}
+
+/// Pieces of a range of a layout, each with its place in the file, and the holes between them.
+#[derive(Debug, Default)]
+pub(crate) struct Located {
+    pub(crate) pieces: BTreeMap<u64, PieceKey>,
+    pub(crate) holes: Vec<Range<u64>>,
+}
+
+impl Engine {
+    /// Starts to load what a read of `range` lacks; what the read has to wait for, or `None` when
+    /// it should be tried again at once.
+    pub(crate) fn want(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        range: Range<u64>,
+    ) -> Result<Option<WaitKey>, Errno> {
+        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
+        let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
+        let generation = file.generation();
+        let asker = Asker::Layout(ino);
+        let Some(located) = self.locate(cx, &asker, &layout, range.clone())? else {
+            return Ok(Some(WaitKey::Layout(ino)));
+        };
+        file.uncover(generation, &located.holes);
+        let (dirty, cover, _) = file.spans();
+        let mut first = None;
+        for (offset, key) in located.pieces {
+            let of_piece = offset.max(range.start)..(offset + key.len).min(range.end);
+            let wanted = cover.within(of_piece).any(|part| !dirty.contains(&part));
+            if wanted {
+                let target = Target::File { ino, generation, offset };
+                self.load_piece(cx, key, target);
+                first = first.or(Some(WaitKey::Piece(key)));
+            }
+        }
+        Ok(first)
+    }
+
+    /// Learns where the holes of a range are; what has to come first, if anything.
+    pub(crate) fn find_holes(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        range: Range<u64>,
+    ) -> Result<Option<WaitKey>, Errno> {
+        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
+        let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
+        let generation = file.generation();
+        match self.locate(cx, &Asker::Layout(ino), &layout, range)? {
+            None => Ok(Some(WaitKey::Layout(ino))),
+            Some(located) => {
+                file.uncover(generation, &located.holes);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The pieces of a range of a layout; `None` when the asker will be called once nodes of the
+    /// piece tree are there.
+    pub(crate) fn locate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: &Asker,
+        layout: &Layout,
+        range: Range<u64>,
+    ) -> Result<Option<Located>, Errno> {
+        let range = range.start..range.end.min(layout.size);
+        if range.is_empty() {
+            return Ok(Some(Located::default()));
+        }
+        let root = match &layout.content {
+            Content::Pieces(pieces) => return Ok(Some(inline(pieces, &range))),
+            Content::Tree(root) => *root,
+        };
+        let chunk = u64::from(self.repo.chunk_bytes);
+        let (from, to) = (range.start / chunk * chunk, range.end);
+        loop {
+            let cached = self.trees.cached();
+            let found = scan::<Pieces>(Some(&root), Some(&from), Some(&to), usize::MAX, &|h| {
+                cached.pieces(h)
+            });
+            match found {
+                Ok(entries) => return Ok(Some(with_gaps(&entries, from, to))),
+                Err(UpdateError::Missing(nodes)) => {
+                    if !self.ask(cx, asker, NodeKind::Pieces, &nodes) {
+                        return Ok(None);
+                    }
+                }
+                Err(UpdateError::Format(_)) => return Err(Errno::Io),
+            }
+        }
+    }
+
+    /// Loads a piece, or joins a load of it that is under way.
+    pub(crate) fn load_piece(&mut self, cx: &mut Cx<'_>, key: PieceKey, target: Target) {
+        if let Some(loading) = self.pieces.loading.get_mut(&key) {
+            if !loading.targets.contains(&target) {
+                loading.targets.push(target);
+            }
+            return;
+        }
+        if let Some((_, targets)) = self.pieces.queue.iter_mut().find(|(queued, _)| *queued == key)
+        {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+            return;
+        }
+        self.pieces.queue.push_back((key, vec![target]));
+        self.start_loads(cx);
+    }
+
+    /// Starts queued loads, as far as memory goes.
+    pub(crate) fn start_loads(&mut self, cx: &mut Cx<'_>) {
+        while let Some((key, _)) = self.pieces.queue.front() {
+            let (key, len) = (*key, key.len);
+            // Twice: the bytes as they come in, and their place in the file.
+            if !self.take_reserved(len) {
+                return;
+            }
+            if let Some((_, targets)) = self.pieces.queue.pop_front() {
+                self.pieces.loading.insert(key, Loading { targets, checks: 0 });
+                self.fetch_piece(cx, key);
+            }
+        }
+    }
+
+    fn fetch_piece(&mut self, cx: &mut Cx<'_>, key: PieceKey) {
+        let range = Some(key.offset..key.offset + key.len);
+        let object = object_key(ObjectKind::Chunk, &key.object);
+        let request = StoreRequest::Get { key: object, range };
+        self.calls.send(cx, &self.shared.limits, request, Owner::Piece(key), Retry::Always);
+    }
+
+    pub(crate) fn piece_fetched(&mut self, cx: &mut Cx<'_>, key: PieceKey, outcome: StoreOutcome) {
+        match outcome {
+            StoreOutcome::Got { body: bytes, .. } => {
+                let work = Work::Verify { hash: key.hash, bytes };
+                self.calls.compute(cx, Job(work), JobOwner::Piece(key));
+            }
+            other => self.piece_failed(cx, key, &error_of(other), "can't be read"),
+        }
+    }
+
+    pub(crate) fn piece_checked(&mut self, cx: &mut Cx<'_>, key: PieceKey, product: Product) {
+        let Made::Verified(made) = product.0 else { unreachable!("a verify job verifies") };
+        match made {
+            Ok(bytes) => self.piece_loaded(cx, key, bytes),
+            Err(why) => {
+                let Some(loading) = self.pieces.loading.get_mut(&key) else { return };
+                loading.checks += 1;
+                if loading.checks < CHECKS {
+                    self.fetch_piece(cx, key);
+                } else {
+                    self.piece_failed(cx, key, &StoreError::Damaged, &why);
+                }
+            }
+        }
+    }
+
+    fn piece_loaded(&mut self, cx: &mut Cx<'_>, key: PieceKey, bytes: Verified) {
+        let Some(loading) = self.pieces.loading.remove(&key) else { return };
+        let mut result = Ok(());
+        let mut kept = false;
+        for target in loading.targets {
+            match target {
+                Target::File { ino, generation, offset } => {
+                    result = result.and(self.install(ino, generation, offset, &bytes));
+                }
+                Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, &bytes)),
+                Target::Commit(serial, id) if self.is_commit(serial) => {
+                    kept |= self.task_loaded(cx, id, key, bytes.clone(), !kept);
+                }
+                Target::Commit(..) => {}
+            }
+        }
+        if !kept {
+            self.shared.around().budget.give(key.len);
+        }
+        self.wake(WaitKey::Piece(key), result);
+        self.start_loads(cx);
+    }
+
+    /// Puts verified bytes into a file, after evicting others if there is no room.
+    fn install(
+        &mut self,
+        ino: Ino,
+        generation: u64,
+        offset: u64,
+        bytes: &Verified,
+    ) -> Result<(), Errno> {
+        let Some(node) = self.table.get(ino).and_then(|node| node.file()) else { return Ok(()) };
+        let file = Arc::clone(&node.file);
+        let shared = Arc::clone(&self.shared);
+        for _ in 0..2 {
+            match file.install(shared.around(), generation, offset, bytes.as_bytes()) {
+                Installed::Done => {
+                    self.pressure.note_clean(ino);
+                    return Ok(());
+                }
+                Installed::Stale => return Ok(()),
+                Installed::NoRoom => self.make_room(bytes.as_bytes().len() as u64 * 2, Some(ino)),
+            }
+        }
+        Err(Errno::Io)
+    }
+
+    fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Errno> {
+        let map = decode_xattrs(bytes).map_err(|_| Errno::Io)?;
+        if let Some(node) = self.table.get_mut(ino)
+            && matches!(node.xattrs, XattrState::Stored(_))
+        {
+            node.xattrs = XattrState::Loaded(Arc::new(map));
+        }
+        Ok(())
+    }
+
+    fn piece_failed(&mut self, cx: &mut Cx<'_>, key: PieceKey, error: &StoreError, why: &str) {
+        let Some(loading) = self.pieces.loading.remove(&key) else { return };
+        let object = object_key(ObjectKind::Chunk, &key.object);
+        self.report(cx, object.clone(), &said(error, why));
+        self.shared.around().budget.give(key.len);
+        self.wake(WaitKey::Piece(key), Err(Errno::Io));
+        for target in loading.targets {
+            match target {
+                Target::Commit(serial, _) if self.is_commit(serial) => {
+                    self.commit_failed(cx, object.clone(), error.clone());
+                }
+                Target::Commit(..) | Target::File { .. } | Target::Xattrs(_) => {}
+            }
+        }
+        self.start_loads(cx);
+    }
+
+    /// Extended attributes are in memory, or the request waits for them.
+    pub(crate) fn want_xattrs(&mut self, cx: &mut Cx<'_>, ino: Ino) -> Option<WaitKey> {
+        let XattrState::Stored(piece) = &self.table.get(ino)?.xattrs else { return None };
+        let key = PieceKey::of(piece)?;
+        self.load_piece(cx, key, Target::Xattrs(ino));
+        Some(WaitKey::Piece(key))
+    }
+}
+
+/// Pieces of a list that overlap a range.
+fn inline(pieces: &[Piece], range: &Range<u64>) -> Located {
+    let mut located = Located::default();
+    let mut at = 0;
+    for piece in pieces {
+        let end = at + piece.len_bytes();
+        if at < range.end && range.start < end {
+            match PieceKey::of(piece) {
+                Some(key) => {
+                    located.pieces.insert(at, key);
+                }
+                None => located.holes.push(at..end),
+            }
+        }
+        at = end;
+    }
+    located
+}
+
+/// Entries of a piece tree, and the gaps between them.
+fn with_gaps(entries: &[(u64, Piece)], from: u64, to: u64) -> Located {
+    let mut located = Located::default();
+    let mut at = from;
+    for (offset, piece) in entries {
+        if at < *offset {
+            located.holes.push(at..*offset);
+        }
+        if let Some(key) = PieceKey::of(piece) {
+            located.pieces.insert(*offset, key);
+        }
+        at = offset + piece.len_bytes();
+    }
+    if at < to {
+        located.holes.push(at..to);
+    }
+    located
+}

@@ -1,0 +1,65 @@
+//! Memory pressure: clean data goes, oldest loads first.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::engine::Engine;
+use crate::sync::Arc;
+use crate::words::Ino;
+
+/// Files that may hold clean data, in the order in which they got it.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    order: VecDeque<Ino>,
+    queued: BTreeSet<Ino>,
+}
+
+impl Pressure {
+    /// A file got clean data.
+    pub(crate) fn note_clean(&mut self, ino: Ino) {
+        if self.queued.insert(ino) {
+            self.order.push_back(ino);
+        }
+    }
+}
+
+impl Engine {
+    /// Drops clean data until `want` more bytes are free, or none is left; not that of `spare`
+    /// unless there is no other.
+    pub(crate) fn make_room(&mut self, want: u64, spare: Option<Ino>) {
+        let shared = Arc::clone(&self.shared);
+        let mut freed = 0;
+        for _ in 0..self.pressure.order.len() {
+            if freed >= want {
+                return;
+            }
+            let Some(ino) = self.pressure.order.pop_front() else { return };
+            if Some(ino) == spare && !self.pressure.order.is_empty() {
+                self.pressure.order.push_back(ino);
+                continue;
+            }
+            self.pressure.queued.remove(&ino);
+            let Some(node) = self.table.get(ino).and_then(|node| node.file()) else { continue };
+            freed += node.file.evict(shared.around(), want - freed);
+            if node.file.is_sealed() || freed >= want {
+                self.pressure.note_clean(ino);
+            }
+        }
+    }
+
+    /// Takes memory for a load or a commit, after evicting if there is no room.
+    pub(crate) fn take_reserved(&mut self, len: u64) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.around().budget.take_reserved(len) || {
+            self.make_room(len.saturating_mul(2), None);
+            shared.around().budget.take_reserved(len)
+        }
+    }
+
+    /// Makes room for a write; whether there is some now.
+    pub(crate) fn room_for_write(&mut self, len: u64) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let budget = shared.around().budget;
+        self.make_room(budget.short_bytes(len), None);
+        budget.short_bytes(len) == 0
+    }
+}

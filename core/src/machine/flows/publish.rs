@@ -1,0 +1,310 @@
+//! The end of a commit: the snapshot, the ref, and what the mount takes from it.
+
+use std::collections::BTreeMap;
+
+use super::calls::{Owner, Retry};
+use super::commit::{Commit, CommitCall, CommitRequest, PutFor, answer};
+use super::engine::{Branch, Cx, Engine};
+use super::plan::{Planned, PlannedBody};
+use super::trees::error_of;
+use crate::format::{Hash, Linked, ObjectKind, RefBody, Snapshot};
+use crate::machine::names::Record;
+use crate::shapes::{
+    CommitResult, Condition, Etag, Key, Name, Reply, Slice, StoreError, StoreOutcome, StoreRequest,
+};
+use crate::sync::Arc;
+use crate::words::Ino;
+
+/// A ref on its way.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    snapshot: Hash,
+    body: RefBody,
+    /// How often the same bytes were sent after an unknown outcome.
+    resent: u32,
+    /// The commit that was asked for while this one's outcome was unknown.
+    next: Option<CommitRequest>,
+}
+
+/// How often a ref is sent again while its outcome stays unknown and the ref unmoved.
+const RESENDS: u32 = 3;
+
+impl Engine {
+    /// What changes in the link table.
+    pub(crate) fn links_changes(&self) -> BTreeMap<Ino, Option<Linked>> {
+        let Some(commit) = &self.commit else { return BTreeMap::new() };
+        let plan = &commit.plan;
+        let mut changes: BTreeMap<Ino, Option<Linked>> =
+            plan.gone.links.iter().map(|ino| (*ino, None)).collect();
+        for (ino, planned) in plan.inodes.iter().filter(|(_, planned)| planned.linked) {
+            changes.insert(*ino, linked(commit, *ino, planned));
+        }
+        changes
+    }
+
+    /// All trees are stored: put the snapshot, unless it says what the base says.
+    pub(crate) fn put_snapshot(&mut self, cx: &mut Cx<'_>) {
+        let Some(snapshot) = self.next_snapshot() else { return };
+        let same = |base: &Snapshot| base.root == snapshot.root && base.links == snapshot.links;
+        if let (Some(base), Some(hash)) = (&self.repo.snapshot, self.repo.base)
+            && same(base)
+        {
+            let Some(commit) = self.commit.take() else { return };
+            let ticket = commit.request.ticket;
+            self.take_over(*commit);
+            let reply = Reply::Commit(CommitResult::Unchanged { snapshot: hash });
+            return answer(cx, ticket, reply);
+        }
+        self.put_object(cx, ObjectKind::Snapshot, snapshot.seal(), PutFor::Snapshot);
+    }
+
+    fn next_snapshot(&self) -> Option<Snapshot> {
+        let commit = self.commit.as_ref()?;
+        let plan = &commit.plan;
+        let base_bytes = self.repo.snapshot.as_ref().map_or(0, |base| base.bytes);
+        Some(Snapshot {
+            root: plan.inode(Ino::ROOT)?,
+            links: commit.links,
+            parents: self.repo.base.into_iter().collect(),
+            time: commit.request.time,
+            author: commit.request.author.clone(),
+            message: commit.request.message.clone(),
+            next_ino: plan.next_ino,
+            files: plan.count,
+            bytes: plan.bytes(base_bytes),
+        })
+    }
+
+    /// The snapshot is stored: move the ref.
+    pub(crate) fn publish(&mut self, cx: &mut Cx<'_>, snapshot: Hash) {
+        let (Some(commit), Some(branch)) = (&mut self.commit, &self.repo.branch) else { return };
+        let body = RefBody {
+            generation: branch.body.generation + 1,
+            snapshot: Some(snapshot),
+            gc_epoch: branch.body.gc_epoch,
+            attempt: commit.request.attempt,
+        };
+        commit.publish = Some(Publish { snapshot, body, resent: 0, next: None });
+        self.send_ref(cx);
+    }
+
+    fn send_ref(&mut self, cx: &mut Cx<'_>) {
+        let (Some(commit), Some(branch)) = (&self.commit, &self.repo.branch) else { return };
+        let Some(publish) = &commit.publish else { return };
+        let request = StoreRequest::Put {
+            key: branch.key.clone(),
+            body: vec![Slice::whole(publish.body.encode())],
+            condition: Condition::Matches(branch.etag.clone()),
+        };
+        let owner = Owner::Commit(self.commit_serial, CommitCall::Ref);
+        self.calls.send(cx, &self.shared.limits, request, owner, Retry::IfUnapplied);
+    }
+
+    fn read_ref(&mut self, cx: &mut Cx<'_>) {
+        let Some(branch) = &self.repo.branch else { return };
+        let request = StoreRequest::Get { key: branch.key.clone(), range: None };
+        let owner = Owner::Commit(self.commit_serial, CommitCall::ReadRef);
+        self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
+    }
+
+    /// The put of the ref was answered.
+    pub(crate) fn ref_answered(&mut self, cx: &mut Cx<'_>, outcome: StoreOutcome) {
+        match outcome {
+            StoreOutcome::Stored { etag } => self.published(cx, etag),
+            StoreOutcome::Failed(StoreError::Mismatch | StoreError::Ambiguous) => self.read_ref(cx),
+            other => {
+                // Refused, or never applied: the ref is where it was.
+                let key = self.branch_key();
+                self.commit_failed(cx, key, error_of(other));
+            }
+        }
+    }
+
+    /// The ref was read: mine, moved by somebody else, or where it was.
+    pub(crate) fn ref_read(&mut self, cx: &mut Cx<'_>, outcome: StoreOutcome) {
+        let Some(branch) = &self.repo.branch else { return };
+        let generation = branch.body.generation;
+        let (body, etag) = match outcome {
+            StoreOutcome::Got { body, etag } => match RefBody::decode(&body) {
+                Ok(body) => (body, etag),
+                Err(_) => return self.unknown(cx),
+            },
+            StoreOutcome::Found { .. }
+            | StoreOutcome::Stored { .. }
+            | StoreOutcome::Listed { .. }
+            | StoreOutcome::Deleted
+            | StoreOutcome::Failed(_) => return self.unknown(cx),
+        };
+        let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
+        if body == publish.body {
+            self.published(cx, etag);
+        } else if body.generation != generation {
+            self.conflict(cx, body.snapshot);
+        } else if publish.resent < RESENDS {
+            publish.resent += 1;
+            self.send_ref(cx);
+        } else {
+            self.unknown(cx);
+        }
+    }
+
+    /// The ref names the new snapshot.
+    fn published(&mut self, cx: &mut Cx<'_>, etag: Etag) {
+        let snapshot = self.next_snapshot();
+        let Some(mut commit) = self.commit.take() else { return };
+        let Some(publish) = commit.publish.take() else { return };
+        self.repo.base = Some(publish.snapshot);
+        self.repo.snapshot = snapshot;
+        if let Some(branch) = &mut self.repo.branch {
+            *branch = Branch { key: branch.key.clone(), body: publish.body, etag };
+        }
+        let result = CommitResult::Committed {
+            snapshot: publish.snapshot,
+            objects: commit.objects + 1,
+            bytes: commit.bytes,
+        };
+        let ticket = commit.request.ticket;
+        self.take_over(*commit);
+        match publish.next {
+            // Nothing changed since: the commit that was settled is the answer.
+            Some(next) if self.table.changed.is_empty() => {
+                answer(cx, next.ticket, Reply::Commit(result));
+            }
+            Some(next) => self.begin_commit(cx, next),
+            None => answer(cx, ticket, Reply::Commit(result)),
+        }
+    }
+
+    /// Somebody else moved the ref: nothing of theirs is overwritten, nothing of ours is lost.
+    fn conflict(&mut self, cx: &mut Cx<'_>, theirs: Option<Hash>) {
+        let result = match theirs {
+            Some(theirs) => CommitResult::Conflict { theirs },
+            None => CommitResult::Failed { key: self.branch_key(), error: StoreError::Mismatch },
+        };
+        self.give_up(cx, result);
+    }
+
+    /// The outcome can't be learnt now: the next commit settles it.
+    fn unknown(&mut self, cx: &mut Cx<'_>) {
+        let Some(commit) = &mut self.commit else { return };
+        let next = commit.publish.as_mut().and_then(|publish| publish.next.take());
+        let ticket = next.map_or(commit.request.ticket.take(), |next| next.ticket);
+        answer(cx, ticket, Reply::Commit(CommitResult::Unknown));
+    }
+
+    /// A commit is asked for while the outcome of the last is unknown: read the ref first.
+    pub(crate) fn settle_first(&mut self, cx: &mut Cx<'_>, request: CommitRequest) {
+        let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
+        if publish.next.is_some() {
+            return answer(cx, request.ticket, Reply::Commit(CommitResult::Busy));
+        }
+        publish.next = Some(request);
+        publish.resent = 0;
+        self.read_ref(cx);
+    }
+
+    /// A request that the commit can't do without failed for good.
+    pub(crate) fn commit_failed(&mut self, cx: &mut Cx<'_>, key: Key, error: StoreError) {
+        self.give_up(cx, CommitResult::Failed { key, error });
+    }
+
+    fn give_up(&mut self, cx: &mut Cx<'_>, result: CommitResult) {
+        let Some(commit) = self.commit.take() else { return };
+        let next = commit.publish.as_ref().and_then(|publish| publish.next.clone());
+        let ticket = next.map_or(commit.request.ticket, |next| next.ticket);
+        self.put_back(*commit);
+        answer(cx, ticket, Reply::Commit(result));
+    }
+
+    fn branch_key(&self) -> Key {
+        self.repo.branch.as_ref().map_or_else(Key::new, |branch| branch.key.clone())
+    }
+
+    /// The mount takes over what the commit stored.
+    fn take_over(&mut self, commit: Commit) {
+        let shared = Arc::clone(&self.shared);
+        shared.around().budget.give(commit.uploads.charged());
+        for (ino, planned) in &commit.plan.inodes {
+            let Some(record) = record_of(&commit, *ino, planned) else { continue };
+            for (parent, name) in &planned.names {
+                self.set_record(*parent, name, *ino, &record);
+            }
+            let node = self.table.node_mut(*ino);
+            node.base = Some(record);
+            match &planned.body {
+                PlannedBody::File(planned) => {
+                    if let (Some(file), Some(stored)) = (node.file_mut(), &planned.stored) {
+                        file.layout = stored.clone();
+                        file.file.adopt(shared.around(), &stored.holes());
+                        self.pressure.note_clean(*ino);
+                    }
+                }
+                PlannedBody::Dir(planned) => {
+                    if let Some(dir) = node.dir_mut() {
+                        dir.dir.root = planned.root;
+                    }
+                }
+                PlannedBody::Other(_) => {}
+            }
+        }
+        self.let_go(&commit);
+    }
+
+    /// The commit came to nothing: all that it took is uncommitted again.
+    fn put_back(&mut self, commit: Commit) {
+        let shared = Arc::clone(&self.shared);
+        shared.around().budget.give(commit.uploads.charged());
+        for (ino, planned) in &commit.plan.inodes {
+            if planned.changed {
+                self.table.changed.insert(*ino);
+            }
+            let node = self.table.node_mut(*ino);
+            match &planned.body {
+                PlannedBody::File(planned) => {
+                    if let (Some(file), Some(image)) = (node.file(), &planned.image) {
+                        file.file.unseal(shared.around(), image);
+                    }
+                }
+                PlannedBody::Dir(planned) => {
+                    if let Some(dir) = node.dir_mut() {
+                        for (name, was) in &planned.was {
+                            dir.dir.touched.insert(Arc::clone(name), was.clone());
+                        }
+                    }
+                }
+                PlannedBody::Other(_) => {}
+            }
+        }
+        self.table.gone.links.extend(&commit.plan.gone.links);
+        self.table.gone.bytes += commit.plan.gone.bytes;
+        self.let_go(&commit);
+    }
+
+    fn let_go(&mut self, commit: &Commit) {
+        self.table.held.clear();
+        for ino in commit.plan.inodes.keys() {
+            self.table.release(*ino);
+        }
+    }
+
+    fn set_record(&mut self, parent: Ino, name: &Name, ino: Ino, record: &Record) {
+        let dir = self.table.get_mut(parent).and_then(|node| node.dir_mut());
+        if let Some(listing) = dir.and_then(|dir| dir.dir.listing.as_mut()) {
+            listing.set_record(name, ino, record);
+        }
+    }
+}
+
+fn linked(commit: &Commit, ino: Ino, planned: &Planned) -> Option<Linked> {
+    let mut names = planned.names.clone();
+    names.sort();
+    Some(Linked { inode: commit.plan.inode(ino)?, names })
+}
+
+/// What the new snapshot says of a planned inode.
+fn record_of(commit: &Commit, ino: Ino, planned: &Planned) -> Option<Record> {
+    if planned.linked {
+        return linked(commit, ino, planned).map(|linked| Record::Linked(Arc::new(linked)));
+    }
+    commit.plan.inode(ino).map(|inode| Record::Own(Arc::new(inode)))
+}

@@ -1,0 +1,233 @@
+//! Loading of tree nodes: each is fetched once, checked, and given to all that asked.
+
+use std::collections::VecDeque;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::calls::{Owner, Retry};
+use super::commit::CommitWork;
+use super::engine::{Cx, Engine, WaitKey};
+use super::gather::{AnyNode, Have, NodeKind};
+use super::job::{Job, JobOwner, Made, Product, Work};
+use crate::format::{Hash, NodeRef, ObjectKind, object_key};
+use crate::shapes::{Key, StoreError, StoreOutcome, StoreRequest};
+use crate::words::{Errno, Ino};
+
+/// Decoded nodes kept for the next question: at about 64 KiB each, 32 MiB.
+const CACHED_NODES: usize = 512;
+/// How often an object that fails its hash is fetched before it counts as damaged.
+pub(super) const CHECKS: u32 = 3;
+
+/// Who asked for nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Asker {
+    /// The listing of a directory.
+    Listing(Ino),
+    /// A file whose piece tree is looked at.
+    Layout(Ino),
+    /// A tree that a commit changes.
+    Commit(u64, CommitWork),
+}
+
+#[derive(Debug)]
+struct Loading {
+    kind: NodeKind,
+    node: NodeRef,
+    askers: Vec<Asker>,
+    checks: u32,
+}
+
+/// What one asker has been given, and what it still lacks.
+#[derive(Debug, Default)]
+struct Asked {
+    have: Have,
+    missing: FxHashSet<Hash>,
+}
+
+/// All nodes loaded lately or being loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Trees {
+    cache: Have,
+    order: VecDeque<Hash>,
+    loading: FxHashMap<Hash, Loading>,
+    asked: FxHashMap<Asker, Asked>,
+}
+
+impl Trees {
+    /// What an asker may use: what it was given, in a form that a job can take along.
+    pub(crate) fn have(&self, asker: &Asker) -> Have {
+        self.asked.get(asker).map(|asked| asked.have.clone()).unwrap_or_default()
+    }
+
+    /// A cached node.
+    pub(crate) fn cached(&self) -> &Have {
+        &self.cache
+    }
+
+    /// An asker is done.
+    pub(crate) fn forget(&mut self, asker: &Asker) {
+        self.asked.remove(asker);
+    }
+
+    fn keep(&mut self, hash: Hash, node: AnyNode) {
+        if self.order.len() >= CACHED_NODES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.cache.remove(&oldest);
+        }
+        self.order.push_back(hash);
+        self.cache.insert(hash, node);
+    }
+}
+
+impl Engine {
+    /// Asks for nodes. Whether all are there already; else the asker is called when they are.
+    pub(crate) fn ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: &Asker,
+        kind: NodeKind,
+        nodes: &[NodeRef],
+    ) -> bool {
+        let mut asked = self.trees.asked.remove(asker).unwrap_or_default();
+        for node in nodes {
+            let hash = node.object.hash;
+            if let Some(found) = self.trees.cache.get(&hash) {
+                asked.have.insert(hash, found.clone());
+            } else if asked.missing.insert(hash) {
+                self.load_node(cx, asker, kind, *node);
+            }
+        }
+        let ready = asked.missing.is_empty();
+        self.trees.asked.insert(asker.clone(), asked);
+        ready
+    }
+
+    fn load_node(&mut self, cx: &mut Cx<'_>, asker: &Asker, kind: NodeKind, node: NodeRef) {
+        let hash = node.object.hash;
+        if let Some(loading) = self.trees.loading.get_mut(&hash) {
+            loading.askers.push(asker.clone());
+            return;
+        }
+        let askers = vec![asker.clone()];
+        self.trees.loading.insert(hash, Loading { kind, node, askers, checks: 0 });
+        self.fetch_node(cx, &node);
+    }
+
+    fn fetch_node(&mut self, cx: &mut Cx<'_>, node: &NodeRef) {
+        let key = object_key(ObjectKind::Tree, &node.object);
+        let request = StoreRequest::Get { key, range: None };
+        let owner = Owner::Node(node.object.hash);
+        self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
+    }
+
+    pub(crate) fn node_fetched(&mut self, cx: &mut Cx<'_>, hash: Hash, outcome: StoreOutcome) {
+        let Some(loading) = self.trees.loading.get(&hash) else { return };
+        match outcome {
+            StoreOutcome::Got { body: bytes, .. } => {
+                let work = Work::Node { kind: loading.kind, node: loading.node, bytes };
+                self.calls.compute(cx, Job(work), JobOwner::Node(hash));
+            }
+            other => self.node_failed(cx, hash, error_of(other), "can't be read"),
+        }
+    }
+
+    pub(crate) fn node_checked(&mut self, cx: &mut Cx<'_>, hash: Hash, product: Product) {
+        let Made::Node(made) = product.0 else { unreachable!("a node job makes a node") };
+        let Some(loading) = self.trees.loading.get_mut(&hash) else { return };
+        match made {
+            Ok(node) => self.node_loaded(cx, hash, &node),
+            Err(_) if loading.checks + 1 < CHECKS => {
+                loading.checks += 1;
+                let node = loading.node;
+                self.fetch_node(cx, &node);
+            }
+            Err(why) => self.node_failed(cx, hash, StoreError::Damaged, &why),
+        }
+    }
+
+    fn node_loaded(&mut self, cx: &mut Cx<'_>, hash: Hash, node: &AnyNode) {
+        self.trees.keep(hash, node.clone());
+        let Some(loading) = self.trees.loading.remove(&hash) else { return };
+        for asker in loading.askers {
+            let Some(asked) = self.trees.asked.get_mut(&asker) else { continue };
+            asked.have.insert(hash, node.clone());
+            asked.missing.remove(&hash);
+            if asked.missing.is_empty() {
+                self.resume(cx, asker);
+            }
+        }
+    }
+
+    fn resume(&mut self, cx: &mut Cx<'_>, asker: Asker) {
+        match asker {
+            Asker::Listing(ino) => self.load_listing(cx, ino),
+            Asker::Layout(ino) => {
+                self.trees.forget(&Asker::Layout(ino));
+                self.wake(WaitKey::Layout(ino), Ok(()));
+            }
+            Asker::Commit(serial, work) => {
+                if self.is_commit(serial) {
+                    self.commit_gathered(cx, work);
+                } else {
+                    self.trees.forget(&Asker::Commit(serial, work));
+                }
+            }
+        }
+    }
+
+    fn node_failed(&mut self, cx: &mut Cx<'_>, hash: Hash, error: StoreError, why: &str) {
+        let Some(loading) = self.trees.loading.remove(&hash) else { return };
+        let key = object_key(ObjectKind::Tree, &loading.node.object);
+        self.report(cx, key.clone(), &said(&error, why));
+        for asker in loading.askers {
+            self.trees.forget(&asker);
+            self.ask_failed(cx, asker, &key, &error);
+        }
+    }
+
+    pub(crate) fn ask_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asker: Asker,
+        key: &Key,
+        error: &StoreError,
+    ) {
+        match asker {
+            Asker::Listing(ino) => self.wake(WaitKey::Listing(ino), Err(Errno::Io)),
+            Asker::Layout(ino) => self.wake(WaitKey::Layout(ino), Err(Errno::Io)),
+            Asker::Commit(serial, _) if self.is_commit(serial) => {
+                self.commit_failed(cx, key.clone(), error.clone());
+            }
+            Asker::Commit(..) => {}
+        }
+    }
+}
+
+/// What went wrong with a request that was to give bytes.
+pub(super) fn error_of(outcome: StoreOutcome) -> StoreError {
+    match outcome {
+        StoreOutcome::Failed(error) => error,
+        StoreOutcome::Got { .. }
+        | StoreOutcome::Found { .. }
+        | StoreOutcome::Stored { .. }
+        | StoreOutcome::Listed { .. }
+        | StoreOutcome::Deleted => StoreError::Unsupported,
+    }
+}
+
+/// What is said of an object that could not be used.
+pub(super) fn said(error: &StoreError, why: &str) -> String {
+    match error {
+        StoreError::NotFound => "is missing from the store".to_owned(),
+        StoreError::Damaged => format!("is damaged: {why}"),
+        StoreError::Denied => "may not be read with these credentials".to_owned(),
+        StoreError::Exists
+        | StoreError::Mismatch
+        | StoreError::Throttled
+        | StoreError::Unreachable
+        | StoreError::Ambiguous
+        | StoreError::NoSpace
+        | StoreError::Unsupported => format!("{why}: {error:?}"),
+    }
+}

@@ -1,0 +1,12 @@
+//! Floor 3: inodes, directories and what a snapshot says of them. Plain values; nothing waits.
+
+mod directory;
+mod node;
+mod table;
+
+pub(crate) use directory::{Directory, Listing, Slot};
+pub(crate) use node::{
+    DirNode, FileNode, Layout, LinkName, Node, NodeBody, OtherNode, Record, What, XattrState,
+    kind_of,
+};
+pub(crate) use table::{Gone, Table, size_of};

@@ -1,0 +1,298 @@
+//! One inode as the machine holds it.
+
+use std::ops::Range;
+
+use crate::conc::{File, FileAttr};
+use crate::format::{Body, Content, Inode, Linked, Meta, Piece, XattrMap, Xattrs};
+use crate::machine::names::directory::Directory;
+use crate::shapes::{Attr, FileKind, Name, Spans};
+use crate::sync::Arc;
+use crate::words::{Ino, Limits};
+
+/// What the snapshot says of an inode.
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    /// It stands in its directory entry.
+    Own(Arc<Inode>),
+    /// It stands in the link table, with all its names.
+    Linked(Arc<Linked>),
+}
+
+impl Record {
+    pub(crate) fn inode(&self) -> &Inode {
+        match self {
+            Self::Own(inode) => inode,
+            Self::Linked(linked) => &linked.inode,
+        }
+    }
+}
+
+/// One name of an inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LinkName {
+    pub(crate) parent: Ino,
+    pub(crate) name: Name,
+    /// Whether the parent was resident when the name was added, and counts this child.
+    pub(crate) pins: bool,
+}
+
+/// An inode in memory: one that the kernel knows, one that is changed, or an ancestor of either.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) ino: Ino,
+    /// Look-ups that the kernel has not given back.
+    pub(crate) lookups: u64,
+    /// Open handles and streams.
+    pub(crate) opens: u32,
+    /// Resident inodes that have a name in this directory.
+    pub(crate) children: u32,
+    /// Its names; none once it is unlinked. The root has none either.
+    pub(crate) names: Vec<LinkName>,
+    /// Whether it stands in the link table: once there, it stays until its last name is gone.
+    pub(crate) linked: bool,
+    pub(crate) xattrs: XattrState,
+    pub(crate) body: NodeBody,
+    /// What the last snapshot says of it; `None` when it is new.
+    pub(crate) base: Option<Record>,
+}
+
+/// Extended attributes, in memory or still in the store.
+#[derive(Clone, Debug)]
+pub(crate) enum XattrState {
+    Loaded(Arc<XattrMap>),
+    Stored(Piece),
+}
+
+#[derive(Debug)]
+pub(crate) enum NodeBody {
+    File(FileNode),
+    Dir(DirNode),
+    Other(OtherNode),
+}
+
+#[derive(Debug)]
+pub(crate) struct FileNode {
+    pub(crate) file: Arc<File>,
+    /// Where the bytes are that memory does not hold.
+    pub(crate) layout: Layout,
+}
+
+#[derive(Debug)]
+pub(crate) struct DirNode {
+    pub(crate) attr: FileAttr,
+    pub(crate) dir: Directory,
+}
+
+#[derive(Debug)]
+pub(crate) struct OtherNode {
+    pub(crate) attr: FileAttr,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Symlink(Arc<[u8]>),
+    Special { kind: FileKind, rdev: u32 },
+}
+
+/// The stored content of a file: immutable, replaced whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) size: u64,
+    pub(crate) content: Content,
+}
+
+impl Layout {
+    pub(crate) fn empty() -> Self {
+        Self { size: 0, content: Content::Pieces(Vec::new()) }
+    }
+
+    /// Ranges that are known to be holes.
+    pub(crate) fn holes(&self) -> Vec<Range<u64>> {
+        let Content::Pieces(pieces) = &self.content else { return Vec::new() };
+        let mut at = 0;
+        let mut holes = Vec::new();
+        for piece in pieces {
+            let end = at + piece.len_bytes();
+            if matches!(piece, Piece::Hole { .. }) {
+                holes.push(at..end);
+            }
+            at = end;
+        }
+        holes
+    }
+
+    fn cover(&self) -> Spans {
+        let mut cover = Spans::below(self.size);
+        self.holes().into_iter().for_each(|hole| cover.remove(hole));
+        cover
+    }
+}
+
+impl Node {
+    /// The node of an inode that the snapshot holds.
+    pub(crate) fn of_record(record: &Record, name: LinkName, limits: &Limits) -> Self {
+        let inode = record.inode();
+        let (names, linked) = match record {
+            Record::Own(_) => (vec![name], false),
+            Record::Linked(linked) => (names_of(linked, &name), true),
+        };
+        let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let attr = attr_of(&inode.meta, links);
+        let body = match &inode.body {
+            Body::File { size, content } => {
+                let layout = Layout { size: *size, content: content.clone() };
+                let (cover, block_bytes) = (layout.cover(), limits.block_bytes);
+                let file = Arc::new(File::new(inode.ino, attr, *size, cover, block_bytes));
+                NodeBody::File(FileNode { file, layout })
+            }
+            Body::Directory { root, subdirs } => {
+                let dir = Directory::stored(root.clone(), *subdirs);
+                NodeBody::Dir(DirNode { attr, dir })
+            }
+            Body::Symlink { target } => other(attr, What::Symlink(Arc::clone(target))),
+            Body::Fifo => special(attr, FileKind::Fifo, 0),
+            Body::Socket => special(attr, FileKind::Socket, 0),
+            Body::CharDevice { rdev } => special(attr, FileKind::CharDevice, *rdev),
+            Body::BlockDevice { rdev } => special(attr, FileKind::BlockDevice, *rdev),
+        };
+        let xattrs = match &inode.meta.xattrs {
+            Xattrs::Inline(map) => XattrState::Loaded(Arc::new(map.clone())),
+            Xattrs::Stored(piece) => XattrState::Stored(piece.clone()),
+        };
+        let mut node = Self::fresh(inode.ino, names, body);
+        (node.linked, node.xattrs, node.base) = (linked, xattrs, Some(record.clone()));
+        node
+    }
+
+    /// A node that no snapshot holds.
+    pub(crate) fn fresh(ino: Ino, names: Vec<LinkName>, body: NodeBody) -> Self {
+        Self {
+            ino,
+            lookups: 0,
+            opens: 0,
+            children: 0,
+            names,
+            linked: false,
+            xattrs: XattrState::Loaded(Arc::new(XattrMap::new())),
+            body,
+            base: None,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> FileKind {
+        match &self.body {
+            NodeBody::File(_) => FileKind::File,
+            NodeBody::Dir(_) => FileKind::Directory,
+            NodeBody::Other(other) => match &other.what {
+                What::Symlink(_) => FileKind::Symlink,
+                What::Special { kind, .. } => *kind,
+            },
+        }
+    }
+
+    pub(crate) fn dir(&self) -> Option<&DirNode> {
+        if let NodeBody::Dir(dir) = &self.body { Some(dir) } else { None }
+    }
+
+    pub(crate) fn dir_mut(&mut self) -> Option<&mut DirNode> {
+        if let NodeBody::Dir(dir) = &mut self.body { Some(dir) } else { None }
+    }
+
+    pub(crate) fn file(&self) -> Option<&FileNode> {
+        if let NodeBody::File(file) = &self.body { Some(file) } else { None }
+    }
+
+    pub(crate) fn file_mut(&mut self) -> Option<&mut FileNode> {
+        if let NodeBody::File(file) = &mut self.body { Some(file) } else { None }
+    }
+
+    /// Everything `stat` shows.
+    pub(crate) fn attr(&self) -> Attr {
+        let (attr, links, size, rdev) = match &self.body {
+            NodeBody::File(node) => return crate::conc::file_attr(&node.file),
+            NodeBody::Dir(node) => {
+                let links = 2 + u32::try_from(node.dir.subdirs).unwrap_or(u32::MAX - 2);
+                (node.attr, links, DIRECTORY_BYTES, 0)
+            }
+            NodeBody::Other(OtherNode { attr, what: What::Symlink(target) }) => {
+                (*attr, attr.links, target.len() as u64, 0)
+            }
+            NodeBody::Other(OtherNode { attr, what: What::Special { rdev, .. } }) => {
+                (*attr, attr.links, 0, *rdev)
+            }
+        };
+        let unlinked_dir = self.names.is_empty() && self.ino != Ino::ROOT && self.dir().is_some();
+        Attr {
+            ino: self.ino,
+            kind: self.kind(),
+            mode: attr.mode,
+            links: if unlinked_dir { 0 } else { links },
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev,
+            size,
+            allocated: 0,
+            mtime: attr.mtime,
+            ctime: attr.ctime,
+        }
+    }
+
+    /// Changes attributes. The inode must be registered as changed.
+    pub(crate) fn edit_attr(&mut self, f: impl FnOnce(&mut FileAttr)) {
+        match &mut self.body {
+            NodeBody::File(node) => node.file.set_attr(f),
+            NodeBody::Dir(node) => f(&mut node.attr),
+            NodeBody::Other(node) => f(&mut node.attr),
+        }
+    }
+
+    /// The attributes that a snapshot holds.
+    pub(crate) fn file_attr(&self) -> FileAttr {
+        match &self.body {
+            NodeBody::File(node) => node.file.attr().0,
+            NodeBody::Dir(node) => node.attr,
+            NodeBody::Other(node) => node.attr,
+        }
+    }
+}
+
+/// The size that a directory shows: one page, whatever it holds.
+const DIRECTORY_BYTES: u64 = 4096;
+
+/// All names of a linked inode; only the one it was found by counts as a child.
+fn names_of(linked: &Linked, found: &LinkName) -> Vec<LinkName> {
+    let is_found = |name: &LinkName| name.parent == found.parent && name.name == found.name;
+    let all = linked.names.iter().map(|(parent, name)| LinkName {
+        parent: *parent,
+        name: Arc::clone(name),
+        pins: false,
+    });
+    all.map(|name| if is_found(&name) { found.clone() } else { name }).collect()
+}
+
+fn attr_of(meta: &Meta, links: u32) -> FileAttr {
+    let Meta { mode, uid, gid, mtime, ctime, .. } = meta;
+    FileAttr { mode: *mode, links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
+}
+
+fn other(attr: FileAttr, what: What) -> NodeBody {
+    NodeBody::Other(OtherNode { attr, what })
+}
+
+fn special(attr: FileAttr, kind: FileKind, rdev: u32) -> NodeBody {
+    other(attr, What::Special { kind, rdev })
+}
+
+/// The kind of inode that a record's body is.
+pub(crate) fn kind_of(body: &Body) -> FileKind {
+    match body {
+        Body::File { .. } => FileKind::File,
+        Body::Directory { .. } => FileKind::Directory,
+        Body::Symlink { .. } => FileKind::Symlink,
+        Body::Fifo => FileKind::Fifo,
+        Body::Socket => FileKind::Socket,
+        Body::CharDevice { .. } => FileKind::CharDevice,
+        Body::BlockDevice { .. } => FileKind::BlockDevice,
+    }
+}
