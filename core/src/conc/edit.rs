@@ -83,6 +83,9 @@ impl State {
         data: &[u8],
     ) -> Result<(), Slow> {
         let need = split(range.clone(), self.block_bytes).map(|part| self.need_bytes(&part)).sum();
+        if need > self.credit && around.budget.is_pressed() {
+            return Err(Slow(Why::Pressed));
+        }
         if !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
@@ -261,7 +264,7 @@ impl State {
     }
 
     /// Covered bytes of a range that are not valid yet.
-    fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut wanted = Vec::new();
         for covered in self.cover.within(range) {
             for part in split(covered, self.block_bytes) {
