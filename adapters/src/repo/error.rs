@@ -80,6 +80,7 @@ impl RepoError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Open(OpenError::Io { error, .. }) => local_exit(error),
             Self::Open(_)
             | Self::NotARepository { .. }
             | Self::Header { .. }
