@@ -7,6 +7,8 @@
 
 pub mod conc;
 pub mod format;
+pub mod machine;
+pub mod model;
 pub mod shapes;
 pub mod sync;
 pub mod words;

@@ -15,6 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use exit::{CliError, Exit};
 pub use text::author;
+pub(crate) use text::{number, parse_size, size};
 
 use args::{Cli, Command};
 

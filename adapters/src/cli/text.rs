@@ -3,7 +3,7 @@
 use vellum_core::words::Time;
 
 /// A number of bytes: digits, then K, M, G or T (of 1,024), with or without `B` or `iB`.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_uppercase();
@@ -21,7 +21,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// `1536` as `1.5 KiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -36,7 +36,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-pub(super) fn number(number: u64) -> String {
+pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

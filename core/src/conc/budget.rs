@@ -36,9 +36,8 @@ impl Budget {
     /// When more is given back than was taken: a charge was lost or counted twice.
     pub fn give(&self, len_bytes: u64) {
         let total = self.total_bytes;
-        let given = self
-            .free
-            .update(|free| free.checked_add(len_bytes).filter(|free| *free <= total));
+        let given =
+            self.free.update(|free| free.checked_add(len_bytes).filter(|free| *free <= total));
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
     }
 

@@ -46,7 +46,7 @@ pub(crate) enum Why {
 /// What a load came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Installed {
+pub(crate) enum Installed {
     /// The bytes that were still wanted are in place.
     Done,
     /// The layout changed since the load began: load again if the bytes are still wanted.
@@ -216,11 +216,6 @@ impl File {
     /// Bytes that the layout does not hold.
     pub(crate) fn dirty_bytes(&self) -> u64 {
         self.state.read(State::dirty_bytes)
-    }
-
-    /// Whether its content may differ from a layout of `size` bytes.
-    pub(crate) fn differs(&self, size: u64) -> bool {
-        self.state.read(|s| s.differs(size))
     }
 
     /// Ranges of dirty bytes, the cover, and the size.

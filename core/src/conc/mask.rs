@@ -89,7 +89,9 @@ impl Mask {
     #[must_use]
     pub fn runs(&self) -> Vec<Range<u32>> {
         match &self.0 {
-            Repr::Runs { len, runs } => runs[..usize::from(*len)].iter().map(|r| r.0..r.1).collect(),
+            Repr::Runs { len, runs } => {
+                runs[..usize::from(*len)].iter().map(|r| r.0..r.1).collect()
+            }
             Repr::Bits(words) => runs_of(words),
         }
     }

@@ -13,7 +13,7 @@ mod state;
 
 pub use budget::Budget;
 pub use file::{File, FileAttr, Slow};
-pub(crate) use file::{Around, Installed, Why, WriteError};
+pub(crate) use file::{Installed, Why};
 pub use handles::{Handle, Handles};
 pub use handover::Handover;
 pub use image::{Image, ImageBlock, Part};

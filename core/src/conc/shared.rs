@@ -115,11 +115,9 @@ impl Shared {
     }
 
     /// Begins the next epoch: writes that have not read the old one under their file's lock belong
-    /// to the new one. The epoch that ended.
-    pub(crate) fn cut(&self) -> Epoch {
-        let ended = self.epoch();
-        self.epoch.store(ended.next().0);
-        ended
+    /// to the new one.
+    pub(crate) fn cut(&self) {
+        self.epoch.store(self.epoch().next().0);
     }
 
     pub(crate) fn handle(&self, fh: Fh) -> Option<Handle> {

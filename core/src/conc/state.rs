@@ -130,13 +130,6 @@ impl State {
         self.blocks.values().map(|block| block.dirty.len_bytes()).sum()
     }
 
-    /// Whether the content may differ from a layout of `size` bytes without holes.
-    pub(super) fn differs(&self, size: u64) -> bool {
-        self.size != size
-            || !self.cover.contains(&(0..size))
-            || self.blocks.values().any(|block| !block.dirty.is_empty())
-    }
-
     /// Freezes what it is now.
     pub(super) fn seal(&mut self, ino: Ino) -> Image {
         assert!(self.sealed.is_none(), "{ino:?} is sealed while an image of it is out");
@@ -249,4 +242,3 @@ impl Block {
         self.capacity() as u64 + self.valid.heap_bytes() + self.dirty.heap_bytes()
     }
 }
-

@@ -1,5 +1,6 @@
 //! Bytes bound to their hash: what may be published, and what may be shown.
 
+use crate::sync::Arc;
 use std::error::Error;
 use std::fmt;
 
@@ -66,7 +67,7 @@ impl Hashed {
 
 /// Bytes that were found to have the hash they were asked for by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified(Vec<u8>);
+pub struct Verified(Arc<Vec<u8>>);
 
 impl Verified {
     /// Hashes `bytes` and compares.
@@ -76,7 +77,7 @@ impl Verified {
     pub fn check(expected: &Hash, bytes: Vec<u8>) -> Result<Self, Mismatch> {
         let found = Hash::of(&bytes);
         if found == *expected {
-            Ok(Self(bytes))
+            Ok(Self(Arc::new(bytes)))
         } else {
             Err(Mismatch { expected: *expected, found })
         }
@@ -91,7 +92,13 @@ impl Verified {
     /// The bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+        Arc::try_unwrap(self.0).unwrap_or_else(|shared| shared.as_ref().clone())
+    }
+
+    /// The bytes, shared.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.0)
     }
 }
 

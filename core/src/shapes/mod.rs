@@ -11,7 +11,8 @@ pub use attr::{Attr, FileKind, SetAttr, SetTime};
 pub use effect::{Effect, Effects, Input, Outcome};
 pub use report::{Change, ChangeKind, CommitResult, Diff, Status};
 pub use request::{
-    Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags, XattrMode,
+    Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags,
+    XattrMode,
 };
 pub use spans::Spans;
 pub use store::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};

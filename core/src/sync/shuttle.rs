@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
 
-use shuttle::sync::atomic::Ordering;
 use rustc_hash::FxHasher;
+use shuttle::sync::atomic::Ordering;
 
 /// A lock with one owner at a time.
 #[derive(Debug)]

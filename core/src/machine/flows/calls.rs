@@ -15,7 +15,8 @@ use crate::words::{EffectId, Limits, TimerId};
 pub(crate) enum Owner {
     Node(Hash),
     Piece(PieceKey),
-    Commit(CommitCall),
+    /// A request of the commit with this serial number.
+    Commit(u64, CommitCall),
 }
 
 /// Which failures are tried again.

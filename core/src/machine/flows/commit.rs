@@ -138,6 +138,7 @@ impl Engine {
         if self.table.changed.is_empty() && self.table.gone.links.is_empty() {
             return self.unchanged(cx, request.ticket);
         }
+        self.commit_serial += 1;
         let plan = self.cut();
         let uploads = Uploads::new(plan.files_in_path_order());
         self.commit = Some(Box::new(Commit {
@@ -225,12 +226,12 @@ impl Engine {
         root: Option<NodeRef>,
         changes: Changes,
     ) {
-        let have = self.trees.have(&Asker::Commit(CommitWork::Tree(key)));
+        let have = self.trees.have(&Asker::Commit(self.commit_serial, CommitWork::Tree(key)));
         if let Some(commit) = &mut self.commit {
             commit.waiting.insert(key, (root, changes.clone()));
         }
         let job = Job(Work::Update { root, changes, have });
-        self.calls.compute(cx, job, JobOwner::Commit(CommitWork::Tree(key)));
+        self.calls.compute(cx, job, JobOwner::Commit(self.commit_serial, CommitWork::Tree(key)));
     }
 
     fn tree_updated(
@@ -240,7 +241,7 @@ impl Engine {
         built: Result<Built, UpdateError>,
         changes: Changes,
     ) {
-        let asker = Asker::Commit(CommitWork::Tree(key));
+        let asker = Asker::Commit(self.commit_serial, CommitWork::Tree(key));
         match built {
             Ok(built) => {
                 self.trees.forget(&asker);
@@ -329,7 +330,7 @@ impl Engine {
             let (key, body) = (put.key.clone(), put.object.body().to_vec());
             let request = StoreRequest::Put { key, body, condition };
             commit.sent += 1;
-            let owner = Owner::Commit(CommitCall::Put(id));
+            let owner = Owner::Commit(self.commit_serial, CommitCall::Put(id));
             self.calls.send(cx, limits, request, owner, Retry::Always);
         }
     }
@@ -354,7 +355,7 @@ impl Engine {
                     }
                     StoreOutcome::Failed(StoreError::Exists | StoreError::Mismatch) => {
                         let request = StoreRequest::Get { key: put.key.clone(), range: None };
-                        let owner = Owner::Commit(CommitCall::Check(id));
+                        let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
                         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
                     }
                     other => {
@@ -377,7 +378,11 @@ impl Engine {
             StoreOutcome::Got { body: bytes, etag } => {
                 put.wrong = Some(etag);
                 let work = Work::Verify { hash: put.object.hash(), bytes };
-                self.calls.compute(cx, Job(work), JobOwner::Commit(CommitWork::Check(id)));
+                self.calls.compute(
+                    cx,
+                    Job(work),
+                    JobOwner::Commit(self.commit_serial, CommitWork::Check(id)),
+                );
             }
             StoreOutcome::Failed(StoreError::NotFound) => {
                 put.wrong = None;

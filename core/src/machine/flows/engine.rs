@@ -96,6 +96,8 @@ pub(crate) struct Engine {
     pub(crate) pieces: PieceLoads,
     pub(crate) pressure: Pressure,
     pub(crate) commit: Option<Box<Commit>>,
+    /// Commits begun so far; the number of the one under way.
+    pub(crate) commit_serial: u64,
     /// What came, for the requests that wait; the face takes it after each input.
     pub(crate) woken: VecDeque<Wake>,
     /// Objects already reported as damaged or missing.
@@ -113,9 +115,15 @@ impl Engine {
             pieces: PieceLoads::default(),
             pressure: Pressure::default(),
             commit: None,
+            commit_serial: 0,
             woken: VecDeque::new(),
             reported: std::collections::BTreeSet::new(),
         }
+    }
+
+    /// Whether this commit is the one under way.
+    pub(crate) fn is_commit(&self, serial: u64) -> bool {
+        self.commit.is_some() && self.commit_serial == serial
     }
 
     /// An effect ended.
@@ -127,14 +135,20 @@ impl Engine {
                 match done.owner {
                     Owner::Node(hash) => self.node_fetched(cx, hash, done.outcome),
                     Owner::Piece(key) => self.piece_fetched(cx, key, done.outcome),
-                    Owner::Commit(call) => self.commit_answered(cx, call, done.outcome),
+                    Owner::Commit(serial, call) if self.is_commit(serial) => {
+                        self.commit_answered(cx, call, done.outcome);
+                    }
+                    // It was given up meanwhile.
+                    Owner::Commit(..) => {}
                 }
             }
             Outcome::Computed(product) => match self.calls.job_ended(id) {
                 Some(JobOwner::Node(hash)) => self.node_checked(cx, hash, product),
                 Some(JobOwner::Piece(key)) => self.piece_checked(cx, key, product),
-                Some(JobOwner::Commit(work)) => self.commit_computed(cx, work, product),
-                None => {}
+                Some(JobOwner::Commit(serial, work)) if self.is_commit(serial) => {
+                    self.commit_computed(cx, work, product);
+                }
+                Some(JobOwner::Commit(..)) | None => {}
             },
         }
     }

@@ -27,7 +27,7 @@ pub struct Product(pub(crate) Made);
 pub(crate) enum JobOwner {
     Node(Hash),
     Piece(PieceKey),
-    Commit(CommitWork),
+    Commit(u64, CommitWork),
 }
 
 #[derive(Debug)]

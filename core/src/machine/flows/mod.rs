@@ -14,5 +14,9 @@ mod report;
 mod trees;
 mod upload;
 
-pub(crate) use engine::{Branch, Cx, Engine, Repo, Stop, WaitKey, Wake};
+pub(crate) use calls::Due;
+pub(crate) use commit::CommitRequest;
+pub(crate) use directory::find;
+pub use engine::Branch;
+pub(crate) use engine::{Cx, Engine, Repo, Stop, WaitKey};
 pub use job::{Job, Product};

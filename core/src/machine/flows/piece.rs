@@ -54,7 +54,7 @@ pub(crate) enum Target {
     /// To an inode's extended attributes.
     Xattrs(Ino),
     /// To the object of this task of a commit.
-    Commit(u64),
+    Commit(u64, u64),
 }
 
 #[derive(Debug)]
@@ -110,6 +110,25 @@ impl Engine {
         Ok(first)
     }
 
+    /// Learns where the holes of a range are; what has to come first, if anything.
+    pub(crate) fn find_holes(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        range: Range<u64>,
+    ) -> Result<Option<WaitKey>, Errno> {
+        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
+        let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
+        let generation = file.generation();
+        match self.locate(cx, &Asker::Layout(ino), &layout, range)? {
+            None => Ok(Some(WaitKey::Layout(ino))),
+            Some(located) => {
+                file.uncover(generation, &located.holes);
+                Ok(None)
+            }
+        }
+    }
+
     /// The pieces of a range of a layout; `None` when the asker will be called once nodes of the
     /// piece tree are there.
     pub(crate) fn locate(
@@ -131,8 +150,9 @@ impl Engine {
         let (from, to) = (range.start / chunk * chunk, range.end);
         loop {
             let cached = self.trees.cached();
-            let found =
-                scan::<Pieces>(Some(&root), Some(&from), Some(&to), usize::MAX, &|h| cached.pieces(h));
+            let found = scan::<Pieces>(Some(&root), Some(&from), Some(&to), usize::MAX, &|h| {
+                cached.pieces(h)
+            });
             match found {
                 Ok(entries) => return Ok(Some(with_gaps(&entries, from, to))),
                 Err(UpdateError::Missing(nodes)) => {
@@ -153,7 +173,8 @@ impl Engine {
             }
             return;
         }
-        if let Some((_, targets)) = self.pieces.queue.iter_mut().find(|(queued, _)| *queued == key) {
+        if let Some((_, targets)) = self.pieces.queue.iter_mut().find(|(queued, _)| *queued == key)
+        {
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -221,9 +242,10 @@ impl Engine {
                     result = result.and(self.install(ino, generation, offset, &bytes));
                 }
                 Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, &bytes)),
-                Target::Commit(id) => {
+                Target::Commit(serial, id) if self.is_commit(serial) => {
                     kept |= self.task_loaded(cx, id, key, bytes.clone(), !kept);
                 }
+                Target::Commit(..) => {}
             }
         }
         if !kept {
@@ -275,8 +297,10 @@ impl Engine {
         self.wake(WaitKey::Piece(key), Err(Errno::Io));
         for target in loading.targets {
             match target {
-                Target::Commit(_) => self.commit_failed(cx, object.clone(), error.clone()),
-                Target::File { .. } | Target::Xattrs(_) => {}
+                Target::Commit(serial, _) if self.is_commit(serial) => {
+                    self.commit_failed(cx, object.clone(), error.clone());
+                }
+                Target::Commit(..) | Target::File { .. } | Target::Xattrs(_) => {}
             }
         }
         self.start_loads(cx);

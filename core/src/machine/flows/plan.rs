@@ -1,22 +1,21 @@
 //! The cut: what a commit publishes, as it was at one instant. Files are sealed later, each before
 //! its first change in the new epoch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::engine::Engine;
 use crate::conc::{File, FileAttr, Image};
 use crate::format::{Body, Entry, Inode, Meta, NodeRef, Xattrs};
 use crate::machine::names::{
-    Gone, Layout, Node, NodeBody, Record, Table, What, XattrState, size_of,
+    Gone, Layout, Node, NodeBody, Record, Slot, Table, What, XattrState, size_of,
 };
 use crate::shapes::{FileKind, Name};
 use crate::sync::Arc;
-use crate::words::{Epoch, Ino};
+use crate::words::Ino;
 
 /// Everything that changed up to a cut, and the directories above it.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    pub(crate) epoch: Epoch,
     pub(crate) inodes: BTreeMap<Ino, Planned>,
     pub(crate) gone: Gone,
     pub(crate) next_ino: Ino,
@@ -61,6 +60,8 @@ pub(crate) struct PlannedDir {
     pub(crate) subdirs: u64,
     /// Names that changed, and what each stands for.
     pub(crate) touched: BTreeMap<Name, Option<(Ino, Option<Record>)>>,
+    /// What the touched names stood for before, should the commit come to nothing.
+    pub(crate) was: BTreeMap<Name, Option<Slot>>,
     /// Directories below that must be made first.
     pub(crate) waits_for: usize,
 }
@@ -111,10 +112,10 @@ impl Plan {
 
     /// The path of an inode by its first name, as far as the plan knows it.
     fn path(&self, ino: Ino) -> Vec<u8> {
-        let mut names: Vec<&Name> = Vec::new();
+        let mut names: Vec<&[u8]> = Vec::new();
         let mut at = ino;
         while let Some((parent, name)) = self.inodes.get(&at).and_then(|p| p.names.first()) {
-            names.push(name);
+            names.push(name.as_ref());
             at = *parent;
         }
         names.reverse();
@@ -190,9 +191,9 @@ fn special(kind: FileKind, rdev: u32) -> Body {
 impl Engine {
     /// Ends the epoch, and takes what changed in it.
     pub(crate) fn cut(&mut self) -> Plan {
+        self.shared.cut();
         let table = &mut self.table;
         let mut plan = Plan {
-            epoch: self.shared.cut(),
             gone: std::mem::take(&mut table.gone),
             next_ino: table.next_ino,
             count: table.count,
@@ -235,6 +236,7 @@ fn planned(node: &Node, changed: bool) -> Planned {
             root: dir.dir.root,
             subdirs: dir.dir.subdirs,
             touched: BTreeMap::new(),
+            was: BTreeMap::new(),
             waits_for: 0,
         }),
         NodeBody::Other(other) => PlannedBody::Other(other.what.clone()),
@@ -268,11 +270,11 @@ fn add_ancestors(table: &Table, plan: &mut Plan, ino: Ino) {
 
 fn take_touched(table: &mut Table, ino: Ino, planned: &mut PlannedDir) {
     let Some(dir) = table.node_mut(ino).dir_mut() else { return };
-    let touched: BTreeSet<Name> = std::mem::take(&mut dir.dir.touched);
-    for name in touched {
-        let slot = dir.dir.listing.as_ref().and_then(|listing| listing.get(&name));
+    planned.was = std::mem::take(&mut dir.dir.touched);
+    for name in planned.was.keys() {
+        let slot = dir.dir.listing.as_ref().and_then(|listing| listing.get(name));
         let target = slot.map(|slot| (slot.ino, slot.record.clone()));
-        planned.touched.insert(name, target);
+        planned.touched.insert(Arc::clone(name), target);
     }
 }
 

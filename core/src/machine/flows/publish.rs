@@ -96,14 +96,14 @@ impl Engine {
             body: vec![Slice::whole(publish.body.encode())],
             condition: Condition::Matches(branch.etag.clone()),
         };
-        let owner = Owner::Commit(CommitCall::Ref);
+        let owner = Owner::Commit(self.commit_serial, CommitCall::Ref);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::IfUnapplied);
     }
 
     fn read_ref(&mut self, cx: &mut Cx<'_>) {
         let Some(branch) = &self.repo.branch else { return };
         let request = StoreRequest::Get { key: branch.key.clone(), range: None };
-        let owner = Owner::Commit(CommitCall::ReadRef);
+        let owner = Owner::Commit(self.commit_serial, CommitCall::ReadRef);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
     }
 
@@ -267,7 +267,9 @@ impl Engine {
                 }
                 PlannedBody::Dir(planned) => {
                     if let Some(dir) = node.dir_mut() {
-                        dir.dir.touched.extend(planned.touched.keys().cloned());
+                        for (name, was) in &planned.was {
+                            dir.dir.touched.insert(Arc::clone(name), was.clone());
+                        }
                     }
                 }
                 PlannedBody::Other(_) => {}

@@ -26,7 +26,7 @@ pub(crate) enum Asker {
     /// A file whose piece tree is looked at.
     Layout(Ino),
     /// A tree that a commit changes.
-    Commit(CommitWork),
+    Commit(u64, CommitWork),
 }
 
 #[derive(Debug)]
@@ -166,7 +166,13 @@ impl Engine {
                 self.trees.forget(&Asker::Layout(ino));
                 self.wake(WaitKey::Layout(ino), Ok(()));
             }
-            Asker::Commit(work) => self.commit_gathered(cx, work),
+            Asker::Commit(serial, work) => {
+                if self.is_commit(serial) {
+                    self.commit_gathered(cx, work);
+                } else {
+                    self.trees.forget(&Asker::Commit(serial, work));
+                }
+            }
         }
     }
 
@@ -190,7 +196,10 @@ impl Engine {
         match asker {
             Asker::Listing(ino) => self.wake(WaitKey::Listing(ino), Err(Errno::Io)),
             Asker::Layout(ino) => self.wake(WaitKey::Layout(ino), Err(Errno::Io)),
-            Asker::Commit(_) => self.commit_failed(cx, key.clone(), error.clone()),
+            Asker::Commit(serial, _) if self.is_commit(serial) => {
+                self.commit_failed(cx, key.clone(), error.clone());
+            }
+            Asker::Commit(..) => {}
         }
     }
 }

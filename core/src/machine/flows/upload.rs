@@ -8,7 +8,6 @@ use super::commit::{Commit, CommitWork, PutFor, TreeKey};
 use super::engine::{Cx, Engine};
 use super::job::{Changes, Job, JobOwner, Made, Work};
 use super::piece::{PieceKey, Target};
-use super::plan::PlannedBody;
 use super::trees::Asker;
 use crate::conc::{Image, Part};
 use crate::format::{
@@ -140,8 +139,7 @@ impl Engine {
             let known = match &layout.content {
                 Content::Pieces(_) => true,
                 Content::Tree(root) => {
-                    root.count <= WHOLE_TREE_PIECES
-                        || tail / chunk_bytes <= WHOLE_TREE_PIECES
+                    root.count <= WHOLE_TREE_PIECES || tail / chunk_bytes <= WHOLE_TREE_PIECES
                 }
             };
             if known {
@@ -193,7 +191,7 @@ impl Engine {
         let Some(commit) = &mut self.commit else { return };
         let Some(range) = commit.uploads.locating.get(&ino).cloned() else { return };
         let layout = commit.plan.file_mut(ino).layout.clone();
-        let asker = Asker::Commit(CommitWork::Locate(ino));
+        let asker = Asker::Commit(self.commit_serial, CommitWork::Locate(ino));
         match self.locate(cx, &asker, &layout, range) {
             Ok(Some(located)) => {
                 self.trees.forget(&asker);
@@ -211,12 +209,7 @@ impl Engine {
     }
 
     /// Decides chunk by chunk what is kept, what is a hole, and what is uploaded.
-    fn cut_into_chunks(
-        &mut self,
-        cx: &mut Cx<'_>,
-        ino: Ino,
-        kept: Option<BTreeMap<u64, Piece>>,
-    ) {
+    fn cut_into_chunks(&mut self, cx: &mut Cx<'_>, ino: Ino, kept: Option<BTreeMap<u64, Piece>>) {
         let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         let file = commit.plan.file_mut(ino);
@@ -263,7 +256,7 @@ impl Engine {
 
     /// Finds where the bytes are that memory lacks, and loads them.
     pub(crate) fn locate_task(&mut self, cx: &mut Cx<'_>, id: u64) {
-        let asker = Asker::Commit(CommitWork::Task(id));
+        let asker = Asker::Commit(self.commit_serial, CommitWork::Task(id));
         let mut places = BTreeMap::new();
         for (ino, range) in self.lacking(id) {
             let Some(commit) = &mut self.commit else { return };
@@ -287,7 +280,7 @@ impl Engine {
             task.located = true;
         }
         for key in keys {
-            self.load_piece(cx, key, Target::Commit(id));
+            self.load_piece(cx, key, Target::Commit(self.commit_serial, id));
         }
         self.maybe_hash(cx, id);
     }
@@ -340,7 +333,11 @@ impl Engine {
         }
         let contents = assemble(commit, id);
         let work = Work::Pack { contents, chunk_bytes };
-        self.calls.compute(cx, Job(work), JobOwner::Commit(CommitWork::Task(id)));
+        self.calls.compute(
+            cx,
+            Job(work),
+            JobOwner::Commit(self.commit_serial, CommitWork::Task(id)),
+        );
     }
 
     /// A task's object is hashed: put it.
@@ -531,9 +528,4 @@ fn with_holes(pieces: &BTreeMap<u64, Piece>, size: u64) -> Vec<Piece> {
         list.push(Piece::Hole { len: size - at });
     }
     list
-}
-
-/// Whether a planned inode is a file that has no stored content yet.
-pub(super) fn lacks_content(body: &PlannedBody) -> bool {
-    matches!(body, PlannedBody::File(file) if file.stored.is_none())
 }

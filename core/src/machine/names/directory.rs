@@ -1,6 +1,6 @@
 //! A directory: its listing, once looked at, and which names changed since the last commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::format::NodeRef;
 use crate::machine::names::node::Record;
@@ -18,8 +18,9 @@ pub(crate) struct Directory {
     pub(crate) subdirs: u64,
     /// All its names; `None` until it is first looked at.
     pub(crate) listing: Option<Listing>,
-    /// Names added, removed or pointed elsewhere since the last cut.
-    pub(crate) touched: BTreeSet<Name>,
+    /// Names added, removed or pointed elsewhere since the last cut, each with what it stood for
+    /// before.
+    pub(crate) touched: BTreeMap<Name, Option<Slot>>,
 }
 
 /// All names of a directory. A name keeps its cookie as long as it exists, and cookies only grow,
@@ -51,7 +52,23 @@ impl Directory {
     /// A directory that the snapshot holds, not looked at yet.
     pub(crate) fn stored(root: Option<NodeRef>, subdirs: u64) -> Self {
         let listing = root.is_none().then(Listing::new);
-        Self { root, subdirs, listing, touched: BTreeSet::new() }
+        Self { root, subdirs, listing, touched: BTreeMap::new() }
+    }
+
+    /// Points a name at an inode, or at nothing, and notes what it stood for.
+    pub(crate) fn point(&mut self, name: &Name, slot: Option<Slot>) {
+        let listing = self.listing.as_mut().expect("a directory is listed before it changes");
+        self.touched.entry(Arc::clone(name)).or_insert_with(|| listing.get(name).cloned());
+        match slot {
+            Some(slot) => listing.insert(Arc::clone(name), slot),
+            None => listing.remove(name),
+        }
+    }
+
+    /// Notes that the entry of a name changes, though it stands for the same inode.
+    pub(crate) fn touch(&mut self, name: &Name) {
+        let was = self.listing.as_ref().and_then(|listing| listing.get(name)).cloned();
+        self.touched.entry(Arc::clone(name)).or_insert(was);
     }
 
     /// A new directory.
@@ -82,10 +99,10 @@ impl Listing {
         self.names.insert(name, slot);
     }
 
-    pub(crate) fn remove(&mut self, name: &Name) -> Option<Slot> {
-        let slot = self.names.remove(name)?;
-        self.by_cookie.remove(&slot.cookie);
-        Some(slot)
+    fn remove(&mut self, name: &Name) {
+        if let Some(slot) = self.names.remove(name) {
+            self.by_cookie.remove(&slot.cookie);
+        }
     }
 
     /// Notes what the snapshot now says of a name's inode.
@@ -101,10 +118,5 @@ impl Listing {
             let slot = self.names.get(name).expect("each cookie stands for a name");
             (*cookie, name, slot)
         })
-    }
-
-    /// All entries, in the order of names.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &Slot)> {
-        self.names.iter()
     }
 }

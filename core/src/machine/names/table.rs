@@ -61,10 +61,6 @@ impl Table {
         self.nodes.get_mut(&ino).expect("a held inode is in the table")
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
@@ -79,7 +75,9 @@ impl Table {
     /// Adds a node. Its names count as children of their parents where those are resident.
     pub(crate) fn add(&mut self, mut node: Node) {
         for name in &mut node.names {
-            if name.pins && let Some(parent) = self.nodes.get_mut(&name.parent) {
+            if name.pins
+                && let Some(parent) = self.nodes.get_mut(&name.parent)
+            {
                 parent.children += 1;
             }
         }
@@ -113,7 +111,7 @@ impl Table {
 
     /// Takes a name away from an inode.
     pub(crate) fn remove_name(&mut self, ino: Ino, parent: Ino, name: &Name) {
-        let node = self.node_mut(ino);
+        let node = self.nodes.get_mut(&ino).expect("a held inode is in the table");
         let at = node.names.iter().position(|n| n.parent == parent && n.name == *name);
         let removed = node.names.swap_remove(at.expect("an inode knows all its names"));
         if node.names.is_empty() {

@@ -1,0 +1,147 @@
+//! Handles and what is done through them.
+
+use super::machine::Machine;
+use crate::conc::Handle;
+use crate::machine::flows::{Cx, Stop};
+use crate::machine::names::{Layout, NodeBody};
+use crate::shapes::{Allocate, OpenFlags, Reply, Whence, WriteFlags};
+use crate::sync::Arc;
+use crate::words::{Errno, Fh, Ino};
+
+impl Machine {
+    pub(super) fn open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        flags: OpenFlags,
+    ) -> Result<Reply, Stop> {
+        match &self.node(ino)?.body {
+            NodeBody::File(_) => {}
+            NodeBody::Dir(_) => return Err(Stop::Errno(Errno::IsDir)),
+            NodeBody::Other(_) => return Err(Stop::Errno(Errno::Inval)),
+        }
+        if self.engine.repo.read_only && (flags.write || flags.truncate) {
+            return Err(Stop::Errno(Errno::RoFs));
+        }
+        self.slot_is_free()?;
+        if flags.truncate {
+            self.engine.register(ino)?;
+            self.resize(ino, cx.now.wall, 0)?;
+        }
+        self.open_file(ino, flags).map(Reply::Opened)
+    }
+
+    /// Whether one more handle can be opened.
+    pub(super) fn slot_is_free(&self) -> Result<(), Stop> {
+        let free =
+            !self.free_slots.is_empty() || self.next_slot < self.engine.shared.limits.handles;
+        if free { Ok(()) } else { Err(Stop::Errno(Errno::NFile)) }
+    }
+
+    /// Opens a handle of a regular file.
+    pub(super) fn open_file(&mut self, ino: Ino, flags: OpenFlags) -> Result<Fh, Stop> {
+        self.slot_is_free()?;
+        let index = self.free_slots.pop().unwrap_or_else(|| {
+            self.next_slot += 1;
+            self.next_slot - 1
+        });
+        let node = self.engine.table.node_mut(ino);
+        node.opens += 1;
+        let file = Arc::clone(&node.file().ok_or(Errno::Inval)?.file);
+        Ok(self.engine.shared.handles.open(index, Handle { file, flags }))
+    }
+
+    pub(super) fn release(&mut self, fh: Fh) -> Result<Reply, Stop> {
+        if let Some(ino) = self.streams.close(fh) {
+            return self.closed(ino);
+        }
+        let shared = Arc::clone(&self.engine.shared);
+        let (index, handle) = shared.handles.close(fh).ok_or(Errno::BadF)?;
+        self.free_slots.push(index);
+        handle.file.settle(shared.around());
+        self.closed(handle.file.ino)
+    }
+
+    /// One handle or stream fewer.
+    fn closed(&mut self, ino: Ino) -> Result<Reply, Stop> {
+        let node = self.engine.table.node_mut(ino);
+        node.opens = node.opens.saturating_sub(1);
+        self.engine.table.release(ino);
+        Ok(Reply::Done)
+    }
+
+    /// Until there is a journal, there is nothing to wait for: what is written is in memory.
+    pub(super) fn sync(&self, fh: Fh) -> Result<Reply, Stop> {
+        self.handle_of(fh).map(|_| Reply::Done)
+    }
+
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        fh: Fh,
+        offset: u64,
+        len: u32,
+    ) -> Result<Reply, Stop> {
+        let mut data = Vec::new();
+        self.insist(cx, fh, |shared| shared.try_read(fh, offset, len, &mut data))?;
+        Ok(Reply::Data(data))
+    }
+
+    pub(super) fn write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        fh: Fh,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Result<Reply, Stop> {
+        let wall = cx.now.wall;
+        let len = self.insist(cx, fh, |shared| shared.try_write(fh, wall, offset, data, flags))?;
+        Ok(Reply::Written(len))
+    }
+
+    pub(super) fn fallocate(
+        &mut self,
+        cx: &mut Cx<'_>,
+        fh: Fh,
+        offset: u64,
+        len: u64,
+        how: Allocate,
+    ) -> Result<Reply, Stop> {
+        let handle = self.handle_of(fh)?;
+        if !handle.flags.write {
+            return Err(Stop::Errno(Errno::BadF));
+        }
+        if len == 0 {
+            return Err(Stop::Errno(Errno::Inval));
+        }
+        let limit = self.engine.shared.limits.file_bytes;
+        let end = offset.checked_add(len).filter(|end| *end <= limit).ok_or(Errno::FBig)?;
+        self.engine.register(handle.file.ino)?;
+        let shared = Arc::clone(&self.engine.shared);
+        handle.file.allocate(shared.around(), cx.now.wall, offset..end, how)?;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn seek(
+        &mut self,
+        cx: &mut Cx<'_>,
+        fh: Fh,
+        offset: u64,
+        whence: Whence,
+    ) -> Result<Reply, Stop> {
+        let file = self.handle_of(fh)?.file;
+        let layout = self.node(file.ino)?.file().map(|node| node.layout.clone());
+        let Layout { size, .. } = layout.ok_or(Errno::Inval)?;
+        if offset < size
+            && let Some(key) = self.engine.find_holes(cx, file.ino, offset..size)?
+        {
+            return Err(Stop::Wait(key));
+        }
+        Ok(Reply::Offset(file.seek(offset, whence)?))
+    }
+
+    fn handle_of(&self, fh: Fh) -> Result<Handle, Stop> {
+        self.engine.shared.handle(fh).ok_or(Stop::Errno(Errno::BadF))
+    }
+}

@@ -1,0 +1,195 @@
+//! What the commands are told: figures, and the list of what is uncommitted.
+
+use std::ops::Range;
+
+use super::engine::Engine;
+use crate::format::{Body, Xattrs, bounds};
+use crate::machine::names::{Node, NodeBody, Slot, XattrState};
+use crate::shapes::{Change, ChangeKind, Diff, FileKind, Name, Spans, StatFs, Status};
+use crate::sync::Arc;
+use crate::words::Ino;
+
+impl Engine {
+    /// Figures of what is uncommitted.
+    pub(crate) fn status(&self) -> Status {
+        let files = self.table.iter().filter_map(Node::file);
+        Status {
+            base: self.repo.base,
+            branch: self.repo.branch.as_ref().map(|branch| branch.key.clone()),
+            changed_inodes: self.table.changed.len() as u64,
+            dirty_bytes: files.map(|file| file.file.dirty_bytes()).sum(),
+            memory_bytes: self.shared.around().budget.used_bytes(),
+            committing: self.commit.is_some(),
+            dirty: !self.table.changed.is_empty()
+                || !self.table.gone.links.is_empty()
+                || self.commit.is_some(),
+        }
+    }
+
+    /// Figures of the file system.
+    pub(crate) fn statfs(&self) -> StatFs {
+        let changed = self.table.changed.len() as u64;
+        StatFs {
+            used_bytes: self.repo.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes),
+            free_bytes: self.shared.around().budget.free_bytes(),
+            inodes: self.table.count,
+            free_inodes: self.shared.limits.changed_inodes.saturating_sub(changed),
+        }
+    }
+
+    /// What is uncommitted, path by path.
+    pub(crate) fn diff(&self) -> Diff {
+        let mut changes = Vec::new();
+        for ino in &self.table.changed {
+            let Some(node) = self.table.get(*ino) else { continue };
+            if node.names.is_empty() && *ino != Ino::ROOT {
+                continue;
+            }
+            let path = self.path(*ino);
+            changes.extend(self.change_of(node, &path));
+            let Some(dir) = node.dir() else { continue };
+            for (name, was) in &dir.dir.touched {
+                changes.extend(self.change_of_name(*ino, &path, name, was.as_ref()));
+            }
+        }
+        changes.sort_by(|a, b| (&a.path, a.change).cmp(&(&b.path, b.change)));
+        changes.dedup_by(|a, b| a.path == b.path && a.change == b.change);
+        let send_bytes = changes.iter().map(|change| change.send_bytes).sum();
+        Diff { changes, send_bytes }
+    }
+
+    /// How a name differs from what it stood for.
+    fn change_of_name(
+        &self,
+        parent: Ino,
+        path: &[u8],
+        name: &Name,
+        was: Option<&Slot>,
+    ) -> Option<Change> {
+        let now = super::directory::find(self, parent, name);
+        let (change, kind, ino) = match (was, now) {
+            (None, None) => return None,
+            (None, Some(slot)) => (ChangeKind::Added, slot.kind, slot.ino),
+            (Some(slot), None) => (ChangeKind::Deleted, slot.kind, slot.ino),
+            (Some(old), Some(new)) if old.ino == new.ino => return None,
+            (Some(_), Some(new)) => (ChangeKind::Modified, new.kind, new.ino),
+        };
+        let send_bytes = match change {
+            ChangeKind::Deleted => 0,
+            ChangeKind::Added | ChangeKind::Modified | ChangeKind::Attributes => {
+                self.table.get(ino).map_or(0, |node| self.send_bytes(node))
+            }
+        };
+        Some(Change { path: join(path, name), change, kind, send_bytes })
+    }
+
+    /// How an inode that keeps its name differs from the snapshot.
+    fn change_of(&self, node: &Node, path: &[u8]) -> Option<Change> {
+        let base = node.base.as_ref()?.inode();
+        if self.is_renamed(node) {
+            return None;
+        }
+        let send_bytes = self.send_bytes(node);
+        let same_content = match (&node.body, &base.body) {
+            (NodeBody::File(file), Body::File { size, content }) => {
+                file.layout.size == *size
+                    && file.layout.content == *content
+                    && self.changed_ranges(node).is_empty()
+                    && file.file.size() == *size
+            }
+            (NodeBody::File(_) | NodeBody::Dir(_) | NodeBody::Other(_), _) => true,
+        };
+        let attr = node.file_attr();
+        let meta = &base.meta;
+        let is_dir = node.kind() == FileKind::Directory;
+        let same_attr = attr.mode == meta.mode
+            && (attr.uid, attr.gid) == (meta.uid, meta.gid)
+            && (is_dir || attr.mtime == meta.mtime)
+            && same_xattrs(&node.xattrs, &meta.xattrs);
+        let change = match (same_content, same_attr) {
+            (false, _) => ChangeKind::Modified,
+            (true, false) => ChangeKind::Attributes,
+            (true, true) => return None,
+        };
+        Some(Change { path: Arc::from(path), change, kind: node.kind(), send_bytes })
+    }
+
+    /// Whether the inode's name is new in its directory: it is listed there.
+    fn is_renamed(&self, node: &Node) -> bool {
+        node.names.iter().any(|name| {
+            let dir = self.table.get(name.parent).and_then(Node::dir);
+            let was = dir.and_then(|dir| dir.dir.touched.get(&name.name));
+            was.is_some_and(|was| was.as_ref().is_none_or(|slot| slot.ino != node.ino))
+        })
+    }
+
+    /// Bytes of content that a commit would send for an inode, an upper bound.
+    fn send_bytes(&self, node: &Node) -> u64 {
+        self.changed_ranges(node).iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Chunks that the layout does not hold as they are; the whole file when it is small.
+    fn changed_ranges(&self, node: &Node) -> Vec<Range<u64>> {
+        let Some(file) = node.file() else { return Vec::new() };
+        let (dirty, cover, size) = file.file.spans();
+        let old_size = file.layout.size;
+        if dirty.is_empty() && size == old_size && cover.contains(&(0..size)) {
+            return Vec::new();
+        }
+        if size <= bounds::PACKED_MAX_BYTES {
+            let stays = dirty.is_empty() && size == old_size && self.holes_match(node, &cover);
+            return if stays || size == 0 {
+                Vec::new()
+            } else {
+                std::iter::once(0..size).collect()
+            };
+        }
+        let chunk = u64::from(self.repo.chunk_bytes);
+        let mut chunks = Spans::default();
+        let whole = |at: u64| at / chunk * chunk..((at / chunk + 1) * chunk).min(size);
+        for range in dirty.iter() {
+            chunks.insert(whole(range.start).start..whole(range.end - 1).end);
+        }
+        if size != old_size {
+            let end = size.min(old_size).saturating_sub(1);
+            if size > 0 && cover.overlaps(&whole(end)) {
+                chunks.insert(whole(end));
+            }
+        }
+        chunks.iter().collect()
+    }
+
+    /// Whether exactly the known holes of the layout are not covered.
+    fn holes_match(&self, node: &Node, cover: &Spans) -> bool {
+        let Some(file) = node.file() else { return true };
+        let mut with_holes = cover.clone();
+        file.layout.holes().into_iter().for_each(|hole| with_holes.insert(hole));
+        with_holes.contains(&(0..file.layout.size))
+    }
+
+    /// The path of an inode, by its first name.
+    fn path(&self, ino: Ino) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut at = ino;
+        while let Some(name) = self.table.get(at).and_then(|node| node.names.first()) {
+            names.push(name.name.as_ref());
+            at = name.parent;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+}
+
+fn join(path: &[u8], name: &Name) -> Arc<[u8]> {
+    if path.is_empty() { Arc::clone(name) } else { [path, name.as_ref()].join(&b'/').into() }
+}
+
+fn same_xattrs(state: &XattrState, base: &Xattrs) -> bool {
+    match (state, base) {
+        (XattrState::Loaded(map), Xattrs::Inline(base)) => map.as_ref() == base,
+        (XattrState::Stored(piece), Xattrs::Stored(base)) => piece == base,
+        // Loaded from the store: changed or not, it is listed only if something else changed.
+        (XattrState::Loaded(_), Xattrs::Stored(_)) => true,
+        (XattrState::Stored(_), Xattrs::Inline(_)) => false,
+    }
+}
