@@ -23,6 +23,7 @@ use vellum_core::shapes::{StoreOutcome, StoreRequest};
 pub use counts::{Counts, KindCounts};
 pub use dir::DirStore;
 pub use error::OpenError;
+pub(crate) use error::os_words;
 
 /// Answers store requests. One request has one outcome; nothing is retried inside.
 pub trait ObjectStore: Send + Sync {
