@@ -207,7 +207,10 @@ fn one_line(text: &str) -> String {
 }
 
 fn requests_json(counts: &Counts) -> Value {
-    let kind = |kind: KindCounts| json!({"requests": kind.requests, "failed": kind.failed, "bytes": kind.bytes});
+    let kind = |kind: KindCounts| {
+        let KindCounts { requests, failed, bytes } = kind;
+        json!({"requests": requests, "failed": failed, "bytes": bytes})
+    };
     json!({
         "get": kind(counts.get),
         "head": kind(counts.head),
