@@ -13,9 +13,6 @@ use crate::words::{Epoch, Errno, Time};
 const CREDIT_BYTES: u64 = 1 << 20;
 /// Sizes of buffers below a whole block: small files must not take whole blocks.
 const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
-const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
-const GROUP_EXEC: u32 = 0o0010;
 
 impl State {
     /// Writes `data` at `offset`, all of it or nothing.
@@ -44,7 +41,7 @@ impl State {
         }
         self.size = self.size.max(end);
         if flags.kill_suidgid {
-            self.kill_suidgid();
+            self.attr.drop_set_id();
         }
         self.touch(wall);
         Ok(len)
@@ -378,11 +375,6 @@ impl State {
         self.attr.mtime = wall;
         self.attr.ctime = wall;
         self.version = self.version.next();
-    }
-
-    fn kill_suidgid(&mut self) {
-        let gid = if self.attr.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
-        self.attr.mode &= !(SET_UID | gid);
     }
 }
 

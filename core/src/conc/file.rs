@@ -9,6 +9,10 @@ use crate::shapes::{Allocate, Spans, Whence, WriteFlags};
 use crate::sync::RwLock;
 use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
 
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o0010;
+
 /// Attributes of a regular file beside its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileAttr {
@@ -24,6 +28,14 @@ pub struct FileAttr {
     pub mtime: Time,
     /// When content or attributes last changed.
     pub ctime: Time,
+}
+
+impl FileAttr {
+    /// Takes the set-id bits away: set-gid only where the group may execute.
+    pub(crate) fn drop_set_id(&mut self) {
+        let gid = if self.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
+        self.mode &= !(SET_UID | gid);
+    }
 }
 
 /// Why a fast verb could not be carried out. Nothing was changed.
