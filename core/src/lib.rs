@@ -8,6 +8,7 @@
 pub mod conc;
 pub mod format;
 pub mod machine;
+pub mod model;
 pub mod shapes;
 pub mod sync;
 pub mod words;

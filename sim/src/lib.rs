@@ -1,1 +1,8 @@
-//! Deterministic worlds for the core.
+//! Deterministic worlds for the core: one thread, virtual time, a simulated store, and every
+//! decision from one seed. The same seed gives the same run, event for event.
+#![forbid(unsafe_code)]
+
+pub mod choice;
+pub mod mount;
+pub mod store;
+pub mod world;

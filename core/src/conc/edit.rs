@@ -309,10 +309,13 @@ impl State {
                 .all(|r| self.cover.contains(&(base + u64::from(r.start)..base + u64::from(r.end))))
     }
 
-    /// Drops everything that it holds in memory.
+    /// Drops all blocks. What `stat` shows stays: a thread may be looking still.
     pub(super) fn clear(&mut self, around: Around<'_>) {
-        self.forget(0..self.size);
-        self.size = 0;
+        let mut indices: Vec<u64> = self.blocks.keys().copied().collect();
+        indices.sort_unstable();
+        for index in indices {
+            self.drop_block(index);
+        }
         self.settle(around, 0);
     }
 

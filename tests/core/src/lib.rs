@@ -1,1 +1,4 @@
-//! The tier runner and shared helpers of the core proofs.
+//! Shared helpers of the core proofs.
+#![allow(clippy::unwrap_used)]
+
+pub mod play;

@@ -1,0 +1,197 @@
+//! A mount in a world: the machine of the core with what its threads share, on a repository in
+//! the simulated store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vellum_core::conc::{Fast, Shared, Slow};
+use vellum_core::format::{
+    Body, HEADER_KEY, Hash, Header, Inode, Meta, ObjectKind, ObjectName, RefBody, RefKind,
+    Snapshot, Verified, Xattrs, object_key, ref_key,
+};
+use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
+use vellum_core::shapes::{
+    Condition, Effects, Etag, Input, Key, Op, Reply, Slice, StoreOutcome, StoreRequest,
+};
+use vellum_core::words::{Errno, Ino, Limits, Now, Time};
+
+use crate::store::SimStore;
+use crate::store::contract::{get, put};
+use crate::world::{Actor, ActorId, World};
+
+/// The branch that mounts of a world are on.
+const BRANCH: &str = "main";
+
+/// A machine, and what its threads share.
+#[derive(Debug)]
+pub struct Mounted {
+    /// The machine.
+    pub machine: Machine,
+    /// Files, handles and memory.
+    pub shared: Arc<Shared>,
+}
+
+impl Actor for Mounted {
+    type Job = Job;
+    type Product = Product;
+
+    fn step(&mut self, now: Now, input: Input<Product>, out: &mut Effects<Job>) {
+        self.machine.step(now, input, out);
+    }
+
+    fn run(job: Job) -> Product {
+        job.run()
+    }
+}
+
+fn branch_key() -> Key {
+    ref_key(RefKind::Branch, BRANCH).expect("the name of the branch is a good one")
+}
+
+fn created(store: &mut SimStore, key: &str, body: Vec<Slice>) {
+    let condition = Condition::Absent;
+    let outcome = store.at_once(&StoreRequest::Put { key: key.into(), body, condition });
+    assert!(matches!(outcome, StoreOutcome::Stored { .. }), "{key}: {outcome:?}");
+}
+
+/// Makes a repository whose one snapshot is an empty root directory: mode 0755, owner and group
+/// 0, all times 0.
+///
+/// # Panics
+/// When the store is not empty, or the chunk size is none that the format allows.
+pub fn init(store: &mut SimStore, chunk_bytes: u32) {
+    let header = Header::new(chunk_bytes, Time::default()).encode();
+    let header = header.expect("the chunk size is allowed");
+    created(store, HEADER_KEY, vec![Slice::whole(header)]);
+    let xattrs = Xattrs::Inline(BTreeMap::new());
+    let (mtime, ctime) = (Time::default(), Time::default());
+    let root = Inode {
+        ino: Ino::ROOT,
+        meta: Meta { mode: 0o755, uid: 0, gid: 0, mtime, ctime, xattrs },
+        body: Body::Directory { root: None, subdirs: 0 },
+    };
+    let snapshot = Snapshot {
+        root,
+        links: None,
+        parents: Vec::new(),
+        time: Time::default(),
+        author: "sim".into(),
+        message: "empty".into(),
+        next_ino: Ino::ROOT.next(),
+        files: 1,
+        bytes: 0,
+    };
+    let sealed = snapshot.seal();
+    let hash = sealed.hash();
+    let key = object_key(ObjectKind::Snapshot, &ObjectName::first(hash));
+    created(store, &key, sealed.into_body());
+    let body = RefBody { generation: 1, snapshot: Some(hash), gc_epoch: 0, attempt: 0 };
+    created(store, &branch_key(), vec![Slice::whole(body.encode())]);
+}
+
+fn read(store: &mut SimStore, key: &str) -> Result<(Vec<u8>, Etag), String> {
+    let outcome = store.at_once(&get(key));
+    let StoreOutcome::Got { body, etag } = outcome else {
+        return Err(format!("{key}: {outcome:?}"));
+    };
+    Ok((body, etag))
+}
+
+/// The snapshot that the branch names, if it can be read.
+#[must_use]
+pub fn head(store: &SimStore) -> Option<Hash> {
+    let body = store.objects.body(&branch_key())?;
+    RefBody::decode(body).ok()?.snapshot
+}
+
+/// Moves the branch as somebody else would. The outcome.
+///
+/// # Errors
+/// The branch can't be read.
+pub fn move_head(store: &mut SimStore, body: &RefBody) -> Result<StoreOutcome, String> {
+    let (_, etag) = read(store, &branch_key())?;
+    Ok(store.at_once(&put(&branch_key(), &body.encode(), Condition::Matches(etag))))
+}
+
+/// Mounts what the branch names now.
+///
+/// # Errors
+/// What can't be read.
+pub fn mount(world: &mut World<Mounted>, limits: &Limits) -> Result<ActorId, String> {
+    let store = &mut world.store;
+    let (header, _) = read(store, HEADER_KEY)?;
+    let header = Header::decode(&header).map_err(|error| error.to_string())?;
+    let (bytes, etag) = read(store, &branch_key())?;
+    let body = RefBody::decode(&bytes).map_err(|error| error.to_string())?;
+    let snapshot = match body.snapshot {
+        None => None,
+        Some(hash) => {
+            let (bytes, _) =
+                read(store, &object_key(ObjectKind::Snapshot, &ObjectName::first(hash)))?;
+            let bytes = Verified::check(&hash, bytes).map_err(|error| error.to_string())?;
+            let snapshot = Snapshot::decode(&bytes).map_err(|error| error.to_string())?;
+            Some((hash, snapshot))
+        }
+    };
+    let shared = Arc::new(Shared::new(limits.clone(), false));
+    let spec = MountSpec {
+        chunk_bytes: header.chunk_bytes,
+        read_only: false,
+        base: snapshot,
+        branch: Some(Branch { key: branch_key(), body, etag }),
+        owner: (0, 0),
+    };
+    let machine = Machine::new(spec, Arc::clone(&shared), world.now());
+    Ok(world.enter(Mounted { machine, shared }))
+}
+
+/// Carries a request out as a thread of the kernel's side does: by the fast verb if there is
+/// one, with one preparation and one more try, and by a ticket if that does not help.
+pub fn fast(world: &mut World<Mounted>, id: ActorId, op: Op) -> Result<Reply, Errno> {
+    for is_retry in [false, true] {
+        let slow = match try_fast(world, id, &op) {
+            None => break,
+            Some(Fast::Done(reply)) => return Ok(reply),
+            Some(Fast::Failed(errno)) => return Err(errno),
+            Some(Fast::Slow(slow)) => slow,
+        };
+        if is_retry || !prepare(world, id, &op, slow) {
+            break;
+        }
+    }
+    world.ask(id, op)
+}
+
+fn try_fast(world: &mut World<Mounted>, id: ActorId, op: &Op) -> Option<Fast<Reply>> {
+    let wall = world.now().wall;
+    let shared = Arc::clone(&world.actor(id).shared);
+    if let Op::Write { fh, offset, data, flags } = op {
+        return Some(map(shared.try_write(*fh, wall, *offset, data, *flags), Reply::Written));
+    }
+    if let Op::Read { fh, offset, len } = op {
+        let mut out = Vec::new();
+        let done = shared.try_read(*fh, *offset, *len, &mut out);
+        return Some(map(done, |()| Reply::Data(out)));
+    }
+    if let Op::GetAttr { ino } = op {
+        return Some(map(shared.try_getattr(*ino), Reply::Attr));
+    }
+    None
+}
+
+fn map<T>(fast: Fast<T>, reply: impl FnOnce(T) -> Reply) -> Fast<Reply> {
+    match fast {
+        Fast::Done(value) => Fast::Done(reply(value)),
+        Fast::Failed(errno) => Fast::Failed(errno),
+        Fast::Slow(slow) => Fast::Slow(slow),
+    }
+}
+
+fn prepare(world: &mut World<Mounted>, id: ActorId, op: &Op, why: Slow) -> bool {
+    let (Op::Write { fh, .. } | Op::Read { fh, .. }) = op else { return false };
+    let now = world.now();
+    let mut effects = Vec::new();
+    let again = world.actor(id).machine.prepare(now, *fh, why, &mut effects);
+    world.perform(id, effects);
+    again
+}

@@ -1,0 +1,187 @@
+//! What may go wrong with a request, and how often.
+
+use vellum_core::shapes::{StoreError, StoreRequest};
+
+use crate::choice::Choices;
+
+const MS: u64 = 1_000_000;
+
+/// How often each thing goes wrong, in a thousand requests that it can happen to, and how long
+/// requests take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// The store asks for patience; begins a burst of up to `burst` more.
+    pub throttled: u32,
+    /// Longest burst of refusals.
+    pub burst: u64,
+    /// The request never arrives, or never comes back though it changed nothing.
+    pub unreachable: u32,
+    /// The outcome of a put or delete is lost: never applied, applied, or applied later.
+    pub ambiguous: u32,
+    /// The body of a get does not match its checksum, and the store's client sees that.
+    pub damaged: u32,
+    /// The body of a get is wrong and nothing says so: only for objects named by their hash.
+    pub wrong_bytes: u32,
+    /// A listing ends early and says that there is more.
+    pub short_pages: u32,
+    /// Times that a request may take, in nanoseconds, each as likely as the others.
+    pub latency_ns: Vec<u64>,
+}
+
+impl Faults {
+    /// Nothing goes wrong; requests take 1 to 20 ms.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            throttled: 0,
+            burst: 0,
+            unreachable: 0,
+            ambiguous: 0,
+            damaged: 0,
+            wrong_bytes: 0,
+            short_pages: 0,
+            latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS],
+        }
+    }
+
+    /// Everything goes wrong now and then, and some requests take seconds.
+    #[must_use]
+    pub fn rough() -> Self {
+        Self {
+            throttled: 40,
+            burst: 4,
+            unreachable: 60,
+            ambiguous: 100,
+            damaged: 40,
+            wrong_bytes: 40,
+            short_pages: 200,
+            latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS, 80 * MS, 400 * MS, 4_000 * MS],
+        }
+    }
+
+    /// Nothing comes through.
+    #[must_use]
+    pub fn outage() -> Self {
+        Self { unreachable: 1000, ..Self::none() }
+    }
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Applied, and answered with what came of it.
+    Answered,
+    /// Not applied; answered with this error.
+    Refused(StoreErrorKind),
+    /// Answered as ambiguous; applied before or after that, or never.
+    Lost(Option<Lateness>),
+    /// Applied; the body that comes back is spoiled.
+    Spoiled(Spoil),
+    /// Applied; a listing is cut short.
+    Shortened,
+}
+
+/// When a put is applied whose answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lateness {
+    /// Before its sender gives up.
+    Before,
+    /// This long after, in nanoseconds.
+    After(u64),
+}
+
+/// The errors that leave the store as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreErrorKind {
+    Throttled,
+    Unreachable,
+    Damaged,
+}
+
+impl StoreErrorKind {
+    pub(super) fn error(self) -> StoreError {
+        match self {
+            Self::Throttled => StoreError::Throttled,
+            Self::Unreachable => StoreError::Unreachable,
+            Self::Damaged => StoreError::Damaged,
+        }
+    }
+}
+
+/// How a body is spoiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoil {
+    /// One bit is turned.
+    Flip(u64),
+    /// Its end is missing.
+    Cut(u64),
+    /// Something follows it.
+    Longer,
+}
+
+impl Spoil {
+    pub(super) fn spoil(self, body: &mut Vec<u8>) {
+        let len = body.len() as u64;
+        match self {
+            Self::Flip(at) if len > 0 => body[(at / 8 % len) as usize] ^= 1 << (at % 8),
+            Self::Cut(by) if len > 0 => body.truncate((len - 1 - by % len) as usize),
+            Self::Flip(_) | Self::Cut(_) | Self::Longer => body.push(0x5a),
+        }
+    }
+}
+
+/// Refusals still to come in the running burst.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Burst(u64);
+
+/// Draws what becomes of `request`.
+pub(super) fn draw(
+    faults: &Faults,
+    burst: &mut Burst,
+    request: &StoreRequest,
+    choices: &mut Choices,
+) -> Fate {
+    if burst.0 > 0 {
+        burst.0 -= 1;
+        return Fate::Refused(StoreErrorKind::Throttled);
+    }
+    if choices.chance("store.throttled", faults.throttled) {
+        burst.0 = choices.below("store.burst", faults.burst + 1);
+        return Fate::Refused(StoreErrorKind::Throttled);
+    }
+    if choices.chance("store.unreachable", faults.unreachable) {
+        return Fate::Refused(StoreErrorKind::Unreachable);
+    }
+    match request {
+        StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
+            if !choices.chance("store.ambiguous", faults.ambiguous) {
+                return Fate::Answered;
+            }
+            Fate::Lost(match choices.index("store.lost", 3) {
+                0 => None,
+                1 => Some(Lateness::Before),
+                _ => Some(Lateness::After(choices.below("store.zombie", 60_000) * MS)),
+            })
+        }
+        StoreRequest::Get { key, .. } => {
+            let named_by_hash = ["chunks/", "trees/", "snapshots/"];
+            if choices.chance("store.damaged", faults.damaged) {
+                return Fate::Refused(StoreErrorKind::Damaged);
+            }
+            if !named_by_hash.iter().any(|prefix| key.starts_with(prefix))
+                || !choices.chance("store.wrong_bytes", faults.wrong_bytes)
+            {
+                return Fate::Answered;
+            }
+            Fate::Spoiled(match choices.index("store.spoil", 3) {
+                0 => Spoil::Flip(choices.bits("store.flip")),
+                1 => Spoil::Cut(choices.bits("store.cut")),
+                _ => Spoil::Longer,
+            })
+        }
+        StoreRequest::List { .. } if choices.chance("store.short_pages", faults.short_pages) => {
+            Fate::Shortened
+        }
+        StoreRequest::List { .. } | StoreRequest::Head { .. } => Fate::Answered,
+    }
+}

@@ -1,0 +1,188 @@
+//! The simulated object store.
+//!
+//! Life of a request: it is sent; it is lost, or applied in one instant (atomic, and possibly
+//! after its sender gave up); it is answered in another. [`SimStore::begin`] draws both instants
+//! and what goes wrong; the world calls [`SimStore::happen`] when they come.
+
+pub mod contract;
+mod counts;
+mod faults;
+mod objects;
+
+use std::collections::BTreeMap;
+
+use vellum_core::shapes::{StoreError, StoreOutcome, StoreRequest};
+
+pub use counts::{Counts, KindCounts};
+pub use faults::Faults;
+use faults::{Burst, Fate, Lateness};
+pub use objects::Objects;
+
+use crate::choice::Choices;
+
+/// A request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flight(pub u64);
+
+/// What happens to a request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It is carried out.
+    Apply(Flight),
+    /// Its sender hears of it.
+    Answer(Flight),
+}
+
+#[derive(Clone, Debug)]
+struct Under {
+    request: StoreRequest,
+    fate: Fate,
+    outcome: Option<StoreOutcome>,
+    happenings_left: u32,
+}
+
+/// An object store in memory, whose requests take time and go wrong.
+#[derive(Clone, Debug)]
+pub struct SimStore {
+    /// What it holds.
+    pub objects: Objects,
+    /// What goes wrong from now on.
+    pub faults: Faults,
+    /// Requests to keys that begin with one of these take so much longer, in nanoseconds.
+    pub slow: Vec<(String, u64)>,
+    choices: Choices,
+    burst: Burst,
+    flights: BTreeMap<Flight, Under>,
+    next: Flight,
+    counts: Counts,
+    injected: u64,
+}
+
+impl SimStore {
+    /// An empty store without faults.
+    #[must_use]
+    pub fn new(mut choices: Choices) -> Self {
+        let form = choices.bits("store.identity");
+        Self {
+            objects: Objects::new(form),
+            faults: Faults::none(),
+            slow: Vec::new(),
+            choices,
+            burst: Burst::default(),
+            flights: BTreeMap::new(),
+            next: Flight(1),
+            counts: Counts::default(),
+            injected: 0,
+        }
+    }
+
+    /// Requests and bytes so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many faults were injected so far.
+    #[must_use]
+    pub fn injected(&self) -> u64 {
+        self.injected
+    }
+
+    /// Ends all faults: what is under way ends as drawn, what comes goes well.
+    pub fn heal(&mut self) {
+        self.faults = Faults::none();
+        self.slow.clear();
+        self.burst = Burst::default();
+    }
+
+    /// Takes a request at `now_ns` and answers what will happen to it, and when.
+    pub fn begin(&mut self, now_ns: u64, request: StoreRequest) -> Vec<(u64, Happening)> {
+        self.counts.asked(&request);
+        let flight = self.next;
+        self.next = Flight(flight.0 + 1);
+        let fate = faults::draw(&self.faults, &mut self.burst, &request, &mut self.choices);
+        let latency = self.choices.pick("store.latency", &self.faults.latency_ns);
+        let latency = latency + self.slowness(&request);
+        let answer_at = now_ns + latency;
+        let within = now_ns + self.choices.below("store.apply", latency + 1);
+        let mut happenings = vec![(answer_at, Happening::Answer(flight))];
+        let apply_at = match fate {
+            Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => Some(within),
+            Fate::Lost(Some(Lateness::Before)) => Some(within),
+            Fate::Lost(Some(Lateness::After(ns))) => Some(answer_at + ns),
+            Fate::Lost(None) | Fate::Refused(_) => None,
+        };
+        if fate != Fate::Answered {
+            self.injected += 1;
+        }
+        if let Some(at) = apply_at {
+            happenings.insert(0, (at, Happening::Apply(flight)));
+        }
+        let happenings_left = happenings.len() as u32;
+        self.flights.insert(flight, Under { request, fate, outcome: None, happenings_left });
+        happenings
+    }
+
+    /// Lets it happen. An answer gives what the sender is told.
+    ///
+    /// # Panics
+    /// When it was not announced by `begin`, or happened before.
+    pub fn happen(&mut self, happening: Happening) -> Option<StoreOutcome> {
+        let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
+        let mut under = self.flights.remove(&flight).expect("announced, and not yet over");
+        under.happenings_left -= 1;
+        let told = match happening {
+            Happening::Apply(_) => {
+                under.outcome = Some(self.objects.apply(&under.request));
+                None
+            }
+            Happening::Answer(_) => Some(answer(&under, &mut self.choices)),
+        };
+        if let Some(StoreOutcome::Got { body, .. }) = &told {
+            self.counts.got(body.len() as u64);
+        }
+        if under.happenings_left > 0 {
+            self.flights.insert(flight, under);
+        }
+        told
+    }
+
+    /// Carries a request out at once, without faults, time or counting.
+    pub fn at_once(&mut self, request: &StoreRequest) -> StoreOutcome {
+        self.objects.apply(request)
+    }
+
+    fn slowness(&self, request: &StoreRequest) -> u64 {
+        let key = match request {
+            StoreRequest::Get { key, .. }
+            | StoreRequest::Head { key }
+            | StoreRequest::Put { key, .. }
+            | StoreRequest::Delete { key } => key,
+            StoreRequest::List { prefix, .. } => prefix,
+        };
+        let slow = self.slow.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
+        slow.map(|(_, ns)| *ns).max().unwrap_or(0)
+    }
+}
+
+fn answer(under: &Under, choices: &mut Choices) -> StoreOutcome {
+    let outcome = match under.fate {
+        Fate::Refused(kind) => return StoreOutcome::Failed(kind.error()),
+        Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
+        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => &under.outcome,
+    };
+    let mut outcome = outcome.clone().expect("what is answered was applied before");
+    if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (under.fate, &mut outcome) {
+        spoil.spoil(body);
+    }
+    if let (Fate::Shortened, StoreOutcome::Listed { keys, more }) = (under.fate, &mut outcome)
+        && keys.len() > 1
+    {
+        keys.truncate(1 + choices.index("store.page", keys.len() - 1));
+        *more = true;
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests;

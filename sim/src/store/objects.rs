@@ -1,0 +1,123 @@
+//! What a store holds, and what each request does to it in its apply instant.
+
+use std::collections::BTreeMap;
+
+use vellum_core::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreRequest};
+
+/// Most bytes of a key, as on S3.
+const KEY_MAX_BYTES: usize = 1024;
+
+/// Objects by key. Every put makes an identity that was never seen before.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    bodies: BTreeMap<Key, (Vec<u8>, Etag)>,
+    made: u64,
+    form: u64,
+}
+
+impl Objects {
+    /// An empty store. `form` changes how its identities look.
+    #[must_use]
+    pub fn new(form: u64) -> Self {
+        Self { bodies: BTreeMap::new(), made: 0, form }
+    }
+
+    /// Carries `request` out, at once.
+    pub fn apply(&mut self, request: &StoreRequest) -> StoreOutcome {
+        match self.perform(request) {
+            Ok(outcome) => outcome,
+            Err(error) => StoreOutcome::Failed(error),
+        }
+    }
+
+    fn perform(&mut self, request: &StoreRequest) -> Result<StoreOutcome, StoreError> {
+        match request {
+            StoreRequest::Get { key, range } => {
+                let (body, etag) = self.find(key)?;
+                let len = body.len() as u64;
+                let range = range.clone().unwrap_or(0..len);
+                let (start, end) = (range.start.min(len), range.end.min(len));
+                let body = body[start as usize..end.max(start) as usize].to_vec();
+                Ok(StoreOutcome::Got { body, etag: etag.clone() })
+            }
+            StoreRequest::Head { key } => {
+                let (body, etag) = self.find(key)?;
+                Ok(StoreOutcome::Found { len: body.len() as u64, etag: etag.clone() })
+            }
+            StoreRequest::Put { key, body, condition } => {
+                check_key(key)?;
+                match (condition, self.bodies.get(key)) {
+                    (Condition::Absent, Some(_)) => return Err(StoreError::Exists),
+                    (Condition::Matches(wanted), Some((_, etag))) if wanted == etag => {}
+                    (Condition::Matches(_), _) => return Err(StoreError::Mismatch),
+                    (Condition::Absent, None) => {}
+                }
+                let bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+                let etag = self.identity();
+                self.bodies.insert(key.clone(), (bytes, etag.clone()));
+                Ok(StoreOutcome::Stored { etag })
+            }
+            StoreRequest::List { prefix, after, max } => {
+                let matching = self.bodies.keys().filter(|key| key.starts_with(prefix.as_str()));
+                let mut keys: Vec<Key> =
+                    matching.filter(|key| *key > after).take(max + 1).cloned().collect();
+                let more = keys.len() > *max;
+                keys.truncate(*max);
+                Ok(StoreOutcome::Listed { keys, more })
+            }
+            StoreRequest::Delete { key } => {
+                check_key(key)?;
+                self.bodies.remove(key);
+                Ok(StoreOutcome::Deleted)
+            }
+        }
+    }
+
+    /// Keys in byte order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.bodies.keys()
+    }
+
+    /// Bytes of an object.
+    #[must_use]
+    pub fn body(&self, key: &str) -> Option<&[u8]> {
+        self.bodies.get(key).map(|(body, _)| body.as_slice())
+    }
+
+    /// Changes an object behind everybody's back: as bit rot does, the identity stays.
+    /// `None` removes it. Answers whether it was there.
+    pub fn tamper(&mut self, key: &str, change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> bool {
+        let Some((body, etag)) = self.bodies.remove(key) else { return false };
+        if let Some(body) = change(body) {
+            self.bodies.insert(key.to_owned(), (body, etag));
+        }
+        true
+    }
+
+    fn find(&self, key: &str) -> Result<&(Vec<u8>, Etag), StoreError> {
+        check_key(key)?;
+        self.bodies.get(key).ok_or(StoreError::NotFound)
+    }
+
+    fn identity(&mut self) -> Etag {
+        self.made += 1;
+        match self.form % 3 {
+            0 => format!("\"{:032x}\"", u128::from(self.made) << 64 | u128::from(self.form)),
+            1 => format!("{}-{:x}", self.made, self.form),
+            _ => format!("W{:x}.{:x}", self.form, self.made),
+        }
+        .into()
+    }
+}
+
+/// Refuses what no key can be: see [`Key`].
+fn check_key(key: &str) -> Result<(), StoreError> {
+    let is_component = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.len() <= 255
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    let sound = key.len() <= KEY_MAX_BYTES && key.split('/').all(is_component);
+    if sound { Ok(()) } else { Err(StoreError::Unsupported) }
+}

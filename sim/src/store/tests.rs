@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used)]
+
+use vellum_core::shapes::{Condition, StoreError};
+
+use super::contract::{get, put};
+use super::*;
+
+fn store(seed: u64) -> SimStore {
+    SimStore::new(Choices::seeded(seed))
+}
+
+/// Sends a request and lets everything that it causes happen, in the order of time.
+fn send(store: &mut SimStore, request: StoreRequest) -> StoreOutcome {
+    let mut happenings = store.begin(0, request);
+    happenings.sort_by_key(|&(at, _)| at);
+    let told: Vec<StoreOutcome> =
+        happenings.into_iter().filter_map(|(_, happening)| store.happen(happening)).collect();
+    assert_eq!(told.len(), 1);
+    told.into_iter().next().unwrap()
+}
+
+#[test]
+fn the_simulated_store_keeps_the_contract() {
+    for (name, check) in contract::ALL {
+        for seed in 0..3 {
+            println!("{name}, seed {seed}");
+            let mut store = store(seed);
+            check(&mut |request| send(&mut store, request));
+        }
+    }
+}
+
+#[test]
+fn a_lost_put_is_applied_before_later_or_never() {
+    let mut before = 0;
+    let mut later = 0;
+    let mut never = 0;
+    for seed in 0..200 {
+        let mut store = store(seed);
+        store.faults.ambiguous = 1000;
+        let mut happenings = store.begin(5, put("k", b"1", Condition::Absent));
+        happenings.sort_by_key(|&(at, happening)| (at, matches!(happening, Happening::Answer(_))));
+        let mut answered = false;
+        for (_, happening) in happenings.clone() {
+            match store.happen(happening) {
+                Some(outcome) => {
+                    assert_eq!(outcome, StoreOutcome::Failed(StoreError::Ambiguous));
+                    answered = true;
+                }
+                None if answered => later += 1,
+                None => before += 1,
+            }
+        }
+        assert!(answered);
+        let applied = store.objects.body("k").is_some();
+        assert_eq!(applied, happenings.len() == 2);
+        never += u32::from(!applied);
+        assert_eq!(store.injected(), 1);
+    }
+    assert!(before > 30 && later > 30 && never > 30, "{before} {later} {never}");
+}
+
+#[test]
+fn a_refused_request_changes_nothing() {
+    let mut store = store(1);
+    store.faults = Faults::outage();
+    let outcome = send(&mut store, put("k", b"1", Condition::Absent));
+    assert_eq!(outcome, StoreOutcome::Failed(StoreError::Unreachable));
+    assert_eq!(store.objects.keys().count(), 0);
+    store.faults = Faults { throttled: 1000, burst: 3, ..Faults::none() };
+    let outcome = send(&mut store, put("k", b"1", Condition::Absent));
+    assert_eq!(outcome, StoreOutcome::Failed(StoreError::Throttled));
+    store.heal();
+    let outcome = send(&mut store, put("k", b"1", Condition::Absent));
+    assert!(matches!(outcome, StoreOutcome::Stored { .. }));
+}
+
+#[test]
+fn wrong_bytes_come_only_from_objects_named_by_their_hash() {
+    let mut store = store(2);
+    for key in ["chunks/00/a", "refs/branches/main"] {
+        send(&mut store, put(key, b"0123456789", Condition::Absent));
+    }
+    store.faults.wrong_bytes = 1000;
+    for _ in 0..50 {
+        let StoreOutcome::Got { body, .. } = send(&mut store, get("chunks/00/a")) else { panic!() };
+        assert_ne!(body, b"0123456789");
+        let StoreOutcome::Got { body, .. } = send(&mut store, get("refs/branches/main")) else {
+            panic!()
+        };
+        assert_eq!(body, b"0123456789");
+    }
+    store.faults = Faults { damaged: 1000, ..Faults::none() };
+    let outcome = send(&mut store, get("chunks/00/a"));
+    assert_eq!(outcome, StoreOutcome::Failed(StoreError::Damaged));
+}
+
+#[test]
+fn requests_and_bytes_are_counted_by_kind() {
+    let mut store = store(3);
+    send(&mut store, put("chunks/x", b"12345", Condition::Absent));
+    send(&mut store, get("chunks/x"));
+    send(&mut store, StoreRequest::Get { key: "chunks/x".into(), range: Some(1..3) });
+    send(&mut store, get("none"));
+    let counts = *store.counts();
+    assert_eq!(counts.put, KindCounts { requests: 1, bytes: 5 });
+    assert_eq!(counts.get, KindCounts { requests: 3, bytes: 7 });
+    assert_eq!(counts.requests(), 4);
+}
+
+#[test]
+fn a_slow_prefix_delays_its_own_requests_alone() {
+    let mut store = store(4);
+    store.slow.push(("chunks/".into(), 60_000_000_000));
+    let answer =
+        |happenings: Vec<(u64, Happening)>| happenings.into_iter().map(|(at, _)| at).max().unwrap();
+    assert!(answer(store.begin(0, get("chunks/a"))) >= 60_000_000_000);
+    assert!(answer(store.begin(0, get("trees/a"))) < 1_000_000_000);
+}

@@ -1,0 +1,171 @@
+//! Commits and remounts, and what `status` and `diff` say in between.
+
+use std::collections::BTreeMap;
+
+use vellum_core::model::{Body, Tree};
+use vellum_core::shapes::{Attr, CommitResult, Op, Reply};
+use vellum_core::words::Ino;
+use vellum_sim::mount;
+use vellum_sim::store::Faults;
+
+use super::player::Player;
+
+impl Player {
+    /// Commits, and with `look` mounts the result beside and compares.
+    pub(super) fn commit(&mut self, look: bool) -> Result<(), String> {
+        self.tick();
+        self.attempt += 1;
+        let (author, message) = ("somebody".into(), format!("commit {}", self.attempt));
+        let tree = self.seat.model.committed();
+        let reply = self.send(&Op::Commit { author, message, attempt: self.attempt }, false);
+        let Ok(Reply::Commit(result)) = reply else { return Err(format!("commit: {reply:?}")) };
+        match result {
+            CommitResult::Unchanged { .. } => {
+                if !self.maybe.iter().chain([&self.committed]).any(|old| old.shows_like(&tree)) {
+                    return Err("something changed, and the commit says that nothing did".into());
+                }
+            }
+            CommitResult::Committed { snapshot, .. } => {
+                let shown = mount::head(&self.world.store);
+                if shown != Some(snapshot) {
+                    return Err(format!("committed {snapshot}, the branch names {shown:?}"));
+                }
+            }
+            CommitResult::Failed { .. } if !self.strict => return Ok(()),
+            CommitResult::Unknown if !self.strict => {
+                self.maybe.push(tree);
+                return Ok(());
+            }
+            CommitResult::Failed { .. }
+            | CommitResult::Unknown
+            | CommitResult::Conflict { .. }
+            | CommitResult::Busy
+            | CommitResult::Empty
+            | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
+        }
+        (self.committed, self.maybe) = (tree.clone(), Vec::new());
+        if look { self.look_beside(&tree) } else { Ok(()) }
+    }
+
+    /// Mounts what the store holds beside the present mount; it must show `tree`.
+    fn look_beside(&mut self, tree: &Tree) -> Result<(), String> {
+        self.note("-- a mount beside".into());
+        let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
+        let map = self.seat.map.clone();
+        let beside = self.fresh_seat(tree, &map)?;
+        let seat = std::mem::replace(&mut self.seat, beside);
+        let outcome = self.walk();
+        let beside = std::mem::replace(&mut self.seat, seat);
+        self.world.kill(beside.mount);
+        self.world.store.faults = faults;
+        self.note("-- back".into());
+        outcome
+    }
+
+    /// The machine dies with everything uncommitted, and a fresh one takes its place.
+    pub(super) fn remount(&mut self) -> Result<(), String> {
+        self.note("-- remount".into());
+        self.world.kill(self.seat.mount);
+        // What it sent may arrive yet.
+        self.world.run_until_quiet();
+        let candidates: Vec<Tree> =
+            std::mem::take(&mut self.maybe).into_iter().chain([self.committed.clone()]).collect();
+        let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
+        let map = self.seat.map.clone();
+        let mut why = Vec::new();
+        for tree in candidates {
+            self.seat = self.fresh_seat(&tree, &map)?;
+            match self.walk() {
+                Ok(()) => {
+                    self.committed = tree;
+                    self.world.store.faults = faults;
+                    return self.forget_all_numbers();
+                }
+                Err(text) => why.push(text),
+            }
+            self.world.kill(self.seat.mount);
+        }
+        Err(format!("the store shows no tree that was committed: {}", why.join("\nnor: ")))
+    }
+
+    /// The walk looked at everything; the run goes on from a cold mount.
+    fn forget_all_numbers(&mut self) -> Result<(), String> {
+        self.world.kill(self.seat.mount);
+        let (tree, map) = (self.committed.clone(), self.seat.map.clone());
+        self.seat = self.fresh_seat(&tree, &map)?;
+        Ok(())
+    }
+
+    pub(super) fn status(&mut self) -> Result<(), String> {
+        let reply = self.send(&Op::Status, false);
+        let Ok(Reply::Status(status)) = reply else { return Err(format!("status: {reply:?}")) };
+        let clean = self.seat.model.committed().shows_like(&self.committed);
+        if self.maybe.is_empty() && !clean && !status.dirty {
+            return Err(format!("there are changes, and the status is {status:?}"));
+        }
+        Ok(())
+    }
+
+    /// Every path that differs must be listed; what is listed must exist on one side.
+    pub(super) fn diff(&mut self) -> Result<(), String> {
+        let reply = self.send(&Op::Diff, false);
+        if self.is_excused(&reply) || !self.maybe.is_empty() {
+            return Ok(());
+        }
+        let Ok(Reply::Diff(diff)) = reply else { return Err(format!("diff: {reply:?}")) };
+        let (old, new) = (&self.committed, self.seat.model.committed());
+        let (before, after) = (paths(old), paths(&new));
+        let listed: BTreeMap<&[u8], _> =
+            diff.changes.iter().map(|change| (&change.path[..], change.change)).collect();
+        if listed.len() != diff.changes.len() {
+            return Err(format!("a path is listed twice: {diff:?}"));
+        }
+        for path in before.keys().chain(after.keys()) {
+            let differs = match (before.get(path), after.get(path)) {
+                (Some(a), Some(b)) => differs(old, *a, &new, *b),
+                (Some(_), None) | (None, Some(_)) => true,
+                (None, None) => false,
+            };
+            if differs && !listed.contains_key(&path[..]) {
+                let path = path.escape_ascii();
+                return Err(format!("{path} differs, and the diff is {diff:?}"));
+            }
+        }
+        let known = |path: &[u8]| before.contains_key(path) || after.contains_key(path);
+        match listed.keys().find(|path| !path.is_empty() && !known(path)) {
+            Some(path) => Err(format!("{} is listed, and is nowhere", path.escape_ascii())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a path shows another thing: another inode, content or attributes. The times and links
+/// of a directory follow from its entries.
+fn differs(old: &Tree, a: Ino, new: &Tree, b: Ino) -> bool {
+    let (Some(x), Some(y)) = (old.get(a), new.get(b)) else { return true };
+    let content = match (&x.body, &y.body) {
+        (Body::File(x), Body::File(y)) => !x.reads_like(y),
+        (Body::Directory { .. }, Body::Directory { .. }) => false,
+        (x, y) => x != y,
+    };
+    let attributes = |attr: Attr| (attr.mode, attr.uid, attr.gid);
+    a != b || content || attributes(x.attr(a)) != attributes(y.attr(b)) || x.xattrs != y.xattrs
+}
+
+/// Every path of a tree, and its inode.
+fn paths(tree: &Tree) -> BTreeMap<Vec<u8>, Ino> {
+    let mut out = BTreeMap::new();
+    let mut left = vec![(Vec::new(), Ino::ROOT)];
+    while let Some((path, directory)) = left.pop() {
+        for (name, ino) in tree.entries(directory) {
+            let mut below: Vec<u8> = path.clone();
+            if !below.is_empty() {
+                below.push(b'/');
+            }
+            below.extend_from_slice(name);
+            left.push((below.clone(), ino));
+            out.insert(below, ino);
+        }
+    }
+    out
+}

@@ -1,0 +1,78 @@
+//! Random sequences of operations, played to the machine and to the model at once.
+
+mod check;
+mod commits;
+mod player;
+mod shrink;
+mod step;
+mod streams;
+mod verbs;
+
+use vellum_sim::choice::Choices;
+use vellum_sim::store::Faults;
+
+pub use player::{Player, Setting};
+pub use shrink::shrink;
+pub use step::{Bigger, OnFiles, OnNames, Step, Verb, draw, swarm};
+
+/// A sequence that ended badly.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Seed of the run.
+    pub seed: u64,
+    /// The fewest steps found that still fail.
+    pub steps: Vec<Step>,
+    /// What went wrong, after everything that was done.
+    pub why: String,
+}
+
+/// Plays `steps` in a world made from `seed`; the trace of the run, or what went wrong.
+///
+/// # Errors
+/// The history of the run, and how model and machine differ at its end.
+pub fn play(setting: &Setting, seed: u64, steps: &[Step]) -> Result<u64, String> {
+    let run = || {
+        let mut player = Player::new(setting, seed);
+        let outcome = player.play(steps);
+        outcome.map_err(|why| format!("{}\n{why}", player.history().join("\n")))
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", text.unwrap_or_default()))
+    })
+}
+
+/// The steps of a run.
+#[must_use]
+pub fn steps_of(seed: u64, len: usize) -> Vec<Step> {
+    let mut choices = Choices::seeded(seed);
+    let weights = swarm(&mut choices);
+    (0..len).map(|_| draw(&mut choices, &weights)).collect()
+}
+
+/// Plays one run for each seed, and makes the first failure short.
+///
+/// # Errors
+/// The first run that went wrong.
+pub fn play_all(
+    settings: impl Fn(u64) -> Setting,
+    seeds: std::ops::Range<u64>,
+    len: usize,
+) -> Result<(), Box<Failure>> {
+    for seed in seeds {
+        let setting = settings(seed);
+        let steps = steps_of(seed, len);
+        if let Err(why) = play(&setting, seed, &steps) {
+            let (steps, why) = shrink(&steps, why, |steps| play(&setting, seed, steps).err());
+            return Err(Box::new(Failure { seed, steps, why }));
+        }
+    }
+    Ok(())
+}
+
+/// A tiny world: 8-byte blocks, and room for everything.
+#[must_use]
+pub fn tiny(faults: Faults) -> Setting {
+    Setting { block_bytes: 8, unit: 1, file_bytes: 1 << 40, memory_bytes: 1 << 20, faults }
+}

@@ -1,0 +1,248 @@
+//! One run: a world with a mount in it, and the model beside.
+
+use std::collections::BTreeMap;
+
+use vellum_core::model::{Body, Content, Mapping, Model, Tree};
+use vellum_core::shapes::{Op, Reply, Whence};
+use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
+use vellum_sim::mount::{self, Mounted};
+use vellum_sim::store::Faults;
+use vellum_sim::world::{ActorId, World, text};
+
+use super::step::Step;
+use super::streams::Stream;
+
+/// Bytes of a chunk: the least that the format allows.
+const CHUNK_BYTES: u32 = 64 << 10;
+
+/// What a run takes place in.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Bytes of a block.
+    pub block_bytes: u32,
+    /// What offsets and lengths are multiplied by.
+    pub unit: u64,
+    /// Largest size of a file.
+    pub file_bytes: u64,
+    /// Bytes of memory for file data.
+    pub memory_bytes: u64,
+    /// What goes wrong at the store.
+    pub faults: Faults,
+}
+
+impl Setting {
+    fn limits(&self) -> Limits {
+        Limits {
+            block_bytes: self.block_bytes,
+            memory_bytes: self.memory_bytes,
+            reserve_bytes: self.memory_bytes / 8,
+            file_bytes: self.file_bytes,
+            ..Limits::default()
+        }
+    }
+}
+
+/// A mount, and the model of what it shows.
+pub(super) struct Seat {
+    pub(super) mount: ActorId,
+    pub(super) model: Model,
+    pub(super) map: Mapping,
+    pub(super) streams: BTreeMap<Fh, Stream>,
+}
+
+/// A run under way.
+pub struct Player {
+    pub(super) world: World<Mounted>,
+    pub(super) setting: Setting,
+    pub(super) seat: Seat,
+    /// What the branch shows, unless one of `maybe` does.
+    pub(super) committed: Tree,
+    /// Trees whose commits ended in an unknown outcome since.
+    pub(super) maybe: Vec<Tree>,
+    /// No answer is excused by faults.
+    pub(super) strict: bool,
+    pub(super) attempt: u128,
+    wall_ns: i64,
+    history: Vec<String>,
+}
+
+impl Player {
+    /// A world with a repository of nothing but a root directory, mounted.
+    ///
+    /// # Panics
+    /// When the fresh repository can't be mounted.
+    #[must_use]
+    pub fn new(setting: &Setting, seed: u64) -> Self {
+        let mut world = World::new(seed);
+        mount::init(&mut world.store, CHUNK_BYTES);
+        let tree = Tree::empty(0o755, 0, 0, Time { ns: 0 });
+        let mount = mount::mount(&mut world, &setting.limits()).expect("the repository is fresh");
+        let model = Model::new(&setting.limits(), tree.clone());
+        let (map, streams) = (Mapping::default(), BTreeMap::new());
+        world.store.faults = setting.faults.clone();
+        Self {
+            world,
+            setting: setting.clone(),
+            seat: Seat { mount, model, map, streams },
+            committed: tree,
+            maybe: Vec::new(),
+            strict: setting.faults == Faults::none(),
+            attempt: 0,
+            wall_ns: 0,
+            history: Vec::new(),
+        }
+    }
+
+    /// What was done so far, and what came of it.
+    #[must_use]
+    pub fn history(&self) -> &[String] {
+        &self.history
+    }
+
+    /// Plays all steps, then what every run ends with. The trace of the run.
+    ///
+    /// # Errors
+    /// How model and machine differ.
+    pub fn play(&mut self, steps: &[Step]) -> Result<u64, String> {
+        for step in steps {
+            self.step(step)?;
+            self.streams_after_step();
+        }
+        self.finish()?;
+        Ok(self.world.trace())
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.setting.limits()
+    }
+
+    pub(super) fn note(&mut self, text: String) {
+        self.history.push(text);
+    }
+
+    /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that `map`
+    /// knows must stay.
+    pub(super) fn fresh_seat(&mut self, tree: &Tree, map: &Mapping) -> Result<Seat, String> {
+        let limits = self.limits();
+        let mount = mount::mount(&mut self.world, &limits)?;
+        let mut map = map.clone();
+        map.remount(|ino| tree.get(ino).is_some());
+        let model = Model::new(&limits, tree.clone());
+        Ok(Seat { mount, model, map, streams: BTreeMap::new() })
+    }
+
+    /// A moment passes on the wall clock, which stands still while a request is under way.
+    pub(super) fn tick(&mut self) -> Time {
+        self.wall_ns += 1_001;
+        let wall = Time { ns: self.wall_ns };
+        self.world.set_wall(wall);
+        wall
+    }
+
+    /// Sends a request in the model's numbers to the machine.
+    pub(super) fn send(&mut self, op: &Op, fast: bool) -> Result<Reply, Errno> {
+        let translated = self.seat.map.translate(op);
+        let reply = if fast {
+            mount::fast(&mut self.world, self.seat.mount, translated)
+        } else {
+            self.world.ask(self.seat.mount, translated)
+        };
+        let how = if fast { "fast " } else { "" };
+        self.history.push(format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
+        reply
+    }
+
+    /// Whether the world is to blame for an error, so that the model knows nothing of it.
+    pub(super) fn is_excused(&self, reply: &Result<Reply, Errno>) -> bool {
+        !self.strict && reply == &Err(Errno::Io)
+    }
+
+    /// Carries a request out on both sides and compares. What the model answered, unless it is
+    /// an error, or the world is excused.
+    pub(super) fn both(&mut self, op: &Op, fast: bool) -> Result<Option<Reply>, String> {
+        let wall = self.tick();
+        let machine = self.send(op, fast);
+        if self.is_excused(&machine) {
+            return Ok(None);
+        }
+        let before = self.content_of(op);
+        let model = self.seat.model.apply(wall, op);
+        if let (Op::Seek { offset, whence, .. }, Some(content)) = (op, before) {
+            return seek_is_sound(&content, *offset, *whence, &machine).map(|()| model.ok());
+        }
+        self.seat
+            .map
+            .compare(&model, &machine)
+            .map_err(|why| format!("{}: {why}", text::op(op)))?;
+        self.figures_are_sound(&model, &machine)?;
+        if let (Op::Release { fh }, Ok(_)) = (op, &model) {
+            self.seat.map.released(*fh);
+            self.seat.streams.remove(fh);
+        }
+        Ok(model.ok())
+    }
+
+    /// The content that a seek goes through.
+    fn content_of(&self, op: &Op) -> Option<Content> {
+        let Op::Seek { fh, .. } = op else { return None };
+        let (_, ino, _) = self.seat.model.open().find(|(open, ..)| open == fh)?;
+        match &self.seat.model.tree().get(ino)?.body {
+            Body::File(content) => Some(content.clone()),
+            Body::Directory { .. } | Body::Symlink(_) | Body::Special(..) => None,
+        }
+    }
+
+    /// Figures that need not be equal.
+    fn figures_are_sound(
+        &self,
+        model: &Result<Reply, Errno>,
+        machine: &Result<Reply, Errno>,
+    ) -> Result<(), String> {
+        match (model, machine) {
+            (Ok(Reply::StatFs(a)), Ok(Reply::StatFs(b))) if a.inodes != b.inodes => {
+                Err(format!("{} inodes, the machine says {}", a.inodes, b.inodes))
+            }
+            (Ok(Reply::Attr(a)), Ok(Reply::Attr(b))) => {
+                let least = self.nonzero_bytes(a.ino);
+                if b.allocated < least {
+                    return Err(format!("{least} bytes are not zero, {} allocated", b.allocated));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn nonzero_bytes(&self, ino: Ino) -> u64 {
+        match self.seat.model.tree().get(ino).map(|node| &node.body) {
+            Some(Body::File(content)) => content.nonzero_len(),
+            Some(Body::Directory { .. } | Body::Symlink(_) | Body::Special(..)) | None => 0,
+        }
+    }
+}
+
+/// SEEK_DATA never skips data, SEEK_HOLE claims a hole only where bytes read zero.
+fn seek_is_sound(
+    content: &Content,
+    offset: u64,
+    whence: Whence,
+    machine: &Result<Reply, Errno>,
+) -> Result<(), String> {
+    let size = content.size();
+    let sound = match (whence, machine) {
+        _ if offset >= size => machine == &Err(Errno::NxIo),
+        (Whence::Data, Err(Errno::NxIo)) => content.next_nonzero(offset).is_none(),
+        (Whence::Data, Ok(Reply::Offset(at))) => {
+            (offset..size).contains(at)
+                && content.next_nonzero(offset).is_none_or(|data| data >= *at)
+        }
+        (Whence::Hole, Ok(Reply::Offset(at))) => {
+            (offset..=size).contains(at) && content.next_nonzero(*at) != Some(*at)
+        }
+        _ => false,
+    };
+    if sound {
+        return Ok(());
+    }
+    Err(format!("{whence:?} at {offset} of {size}: {machine:?}; {content:?}"))
+}

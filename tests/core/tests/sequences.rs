@@ -1,0 +1,69 @@
+//! Random sequences of operations: the machine does what the model does, errno exact.
+#![allow(clippy::unwrap_used)]
+
+use std::ops::Range;
+
+use vellum_sim::store::Faults;
+use vellum_tests_core::play::{Setting, play, play_all, steps_of, tiny};
+
+/// Steps of one sequence.
+const STEPS: usize = 60;
+
+/// The seeds of a run, spread over the processors.
+#[track_caller]
+fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
+    let workers = 2;
+    let share = (seeds.end - seeds.start).div_ceil(workers);
+    let failures: Vec<_> = std::thread::scope(|scope| {
+        let start = |worker: u64| {
+            let from = seeds.start + worker * share;
+            let seeds = from..(from + share).min(seeds.end);
+            scope.spawn(move || play_all(settings, seeds, steps))
+        };
+        let workers: Vec<_> = (0..workers).map(start).collect();
+        workers.into_iter().filter_map(|worker| worker.join().unwrap().err()).collect()
+    });
+    for failure in &failures {
+        println!("seed {}: {}", failure.seed, failure.why);
+        failure.steps.iter().for_each(|step| println!("    {step:?},"));
+    }
+    assert!(failures.is_empty());
+}
+
+#[test]
+fn the_machine_does_what_the_model_does() {
+    all_hold(|_| tiny(Faults::none()), 0..8_000, STEPS);
+}
+
+#[test]
+fn with_faults_only_eio_is_added() {
+    all_hold(|_| tiny(Faults::rough()), 100_000..103_000, STEPS);
+}
+
+#[test]
+fn files_up_to_the_largest_offset_are_right() {
+    let setting = |_| Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
+    all_hold(setting, 200_000..200_500, STEPS);
+}
+
+#[test]
+fn blocks_of_64_kib_are_right() {
+    let setting = |seed| Setting {
+        block_bytes: 64 << 10,
+        unit: 10_007,
+        memory_bytes: 64 << 20,
+        ..tiny(if seed % 2 == 0 { Faults::none() } else { Faults::rough() })
+    };
+    all_hold(setting, 300_000..300_060, STEPS);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 400_000..400_020 {
+        let setting = tiny(Faults::rough());
+        let steps = steps_of(seed, STEPS);
+        let traces = [(); 2].map(|()| play(&setting, seed, &steps));
+        assert_eq!(traces[0], traces[1]);
+        assert!(traces[0].is_ok());
+    }
+}
