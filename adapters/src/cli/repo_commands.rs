@@ -287,6 +287,5 @@ async fn interrupted() {
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // It may not be allowed; then a deep tree says so itself.
-    let _ =
-        setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

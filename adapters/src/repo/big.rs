@@ -69,7 +69,8 @@ impl Job {
         let mut pieces = Vec::new();
         let mut sending: JoinSet<Result<(u64, Piece), RepoError>> = JoinSet::new();
         for cell in cells_with_data(&ranges, size, chunk_bytes) {
-            let Ok(room) = Arc::clone(&self.chunks).acquire_owned().await else { break };
+            let room = Arc::clone(&self.chunks).acquire_owned().await;
+            let room = room.map_err(|_| RepoError::Lost { doing: "read and send files" })?;
             while let Some(sent) = sending.try_join_next() {
                 pieces.push(joined(sent)??);
             }
@@ -167,17 +168,18 @@ fn inline(data: &[(u64, Piece)], size: u64) -> Option<Vec<Piece>> {
 mod tests {
     use super::*;
 
-    fn cells(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
-        cells_with_data(ranges, size, 10).collect()
+    fn cells(ranges: &[(u64, u64)], size: u64) -> Vec<(u64, u64)> {
+        let ranges: Vec<_> = ranges.iter().map(|(start, end)| *start..*end).collect();
+        cells_with_data(&ranges, size, 10).map(|cell| (cell.start, cell.end)).collect()
     }
 
     #[test]
     fn cells_without_data_are_left_out_and_none_comes_twice() {
         assert_eq!(cells(&[], 25), []);
-        assert_eq!(cells(&[0..25], 25), [0..10, 10..20, 20..25]);
-        assert_eq!(cells(&[3..4, 5..6, 31..32], 35), [0..10, 30..35]);
-        assert_eq!(cells(&[9..11, 19..21], 30), [0..10, 10..20, 20..30]);
-        assert_eq!(cells(&[10..20], 40), [vec![10..20]].concat());
+        assert_eq!(cells(&[(0, 25)], 25), [(0, 10), (10, 20), (20, 25)]);
+        assert_eq!(cells(&[(3, 4), (5, 6), (31, 32)], 35), [(0, 10), (30, 35)]);
+        assert_eq!(cells(&[(9, 11), (19, 21)], 30), [(0, 10), (10, 20), (20, 30)]);
+        assert_eq!(cells(&[(10, 20)], 40), [(10, 20)]);
     }
 
     #[test]

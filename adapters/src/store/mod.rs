@@ -56,6 +56,13 @@ impl Store {
         Ok(Arc::new(Self { backend, address: path.to_path_buf(), counts, hooks }))
     }
 
+    /// A store over any backend, without hooks.
+    #[must_use]
+    pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
+        let counts = Arc::new(counts::Counters::default());
+        Arc::new(Self { backend, address: address.to_path_buf(), counts, hooks: None })
+    }
+
     /// Where the store is, as it was given.
     #[must_use]
     pub fn address(&self) -> &Path {
