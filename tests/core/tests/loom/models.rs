@@ -112,10 +112,7 @@ fn a_load_never_overwrites_a_write() {
         || World::cold(OLD),
         [|w: &World| say(w.write(4, b"wwww")), World::content],
         look,
-        &[
-            "Ok(4) oooooooooooooooo oooowwwwoooooooo",
-            "Ok(4) oooowwwwoooooooo oooowwwwoooooooo",
-        ],
+        &["Ok(4) oooooooooooooooo oooowwwwoooooooo", "Ok(4) oooowwwwoooooooo oooowwwwoooooooo"],
     );
 }
 
@@ -128,7 +125,12 @@ fn room_for_one_write_is_given_to_one() {
     fn far(world: &World, at: u64) -> String {
         say(world.write(at, b"wwwwwwww").is_ok())
     }
-    two(both, [|w: &World| far(w, 8), |w: &World| far(w, 1 << 20)], |_| String::new(), &["true false", "false true"]);
+    two(
+        both,
+        [|w: &World| far(w, 8), |w: &World| far(w, 1 << 20)],
+        |_| String::new(),
+        &["true false", "false true"],
+    );
 }
 
 /// write ‖ release of its handle.
