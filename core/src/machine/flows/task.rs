@@ -9,8 +9,8 @@ use super::job::{Job, JobOwner, Made, Work};
 use super::piece::{PieceKey, Target};
 use super::trees::Asker;
 use crate::conc::Part;
-use crate::format::{Content, Hashed, ObjectKind, ObjectName, Packed, Verified};
-use crate::machine::names::{Layout, XattrState};
+use crate::format::{Hashed, ObjectKind, ObjectName, Packed, Verified};
+use crate::machine::names::XattrState;
 use crate::shapes::{Slice, StoreError};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -21,10 +21,8 @@ const ZEROS_BYTES: usize = 64 << 10;
 /// What becomes a content of an object.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
-    /// A whole small file.
-    File(Ino),
-    /// A chunk of a big file.
-    Chunk(Ino, Range<u64>),
+    /// A range of a file: a chunk of a big one, data between holes of a small one.
+    Data(Ino, Range<u64>),
     /// Extended attributes that do not fit into the entry.
     Xattrs(Ino, Slice),
 }
@@ -99,12 +97,11 @@ impl Engine {
         let mut lacking = Vec::new();
         for item in task.items.clone() {
             let (ino, range) = match item {
-                Item::File(ino) => (ino, 0..u64::MAX),
-                Item::Chunk(ino, range) => (ino, range),
+                Item::Data(ino, range) => (ino, range),
                 Item::Xattrs(..) => continue,
             };
             let Some(image) = commit.plan.file_mut(ino).image.clone() else { continue };
-            for part in image.parts(&(range.start..range.end.min(image.size))) {
+            for part in image.parts(&range) {
                 if let Part::Layout(range) = part {
                     lacking.push((ino, range));
                 }
@@ -169,13 +166,7 @@ impl Engine {
             let piece = place.piece(object);
             let Some(commit) = &mut self.commit else { return };
             match item {
-                Item::File(ino) => {
-                    let content = Content::Pieces(vec![piece]);
-                    let file = commit.plan.file_mut(ino);
-                    let size = file.image.as_ref().map_or(0, |image| image.size);
-                    file.stored = Some(Layout { size, content });
-                }
-                Item::Chunk(ino, range) => {
+                Item::Data(ino, range) => {
                     if let Some(made) = commit.uploads.made.get_mut(&ino) {
                         made.waits_for -= 1;
                         made.changes.insert(range.start, Some(piece));
@@ -217,12 +208,11 @@ fn assemble(commit: &mut Commit, id: u64) -> Vec<Vec<Slice>> {
                 contents.push(vec![blob]);
                 continue;
             }
-            Item::File(ino) => (ino, 0..u64::MAX),
-            Item::Chunk(ino, range) => (ino, range),
+            Item::Data(ino, range) => (ino, range),
         };
         let Some(image) = commit.plan.file_mut(ino).image.clone() else { continue };
         let Some(task) = commit.uploads.tasks.get(&id) else { continue };
-        let parts = image.parts(&(range.start..range.end.min(image.size)));
+        let parts = image.parts(&range);
         contents.push(parts.into_iter().flat_map(|part| slices(task, ino, part)).collect());
     }
     contents

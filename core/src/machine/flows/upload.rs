@@ -86,7 +86,7 @@ impl Engine {
                 return;
             }
             if let Some((ino, range)) = uploads.chunks.pop_front() {
-                self.start_task(cx, vec![Item::Chunk(ino, range)]);
+                self.start_task(cx, vec![Item::Data(ino, range)]);
             } else if let Some((ino, blob)) = uploads.xattrs.pop_front() {
                 self.collect(cx, Item::Xattrs(ino, blob));
             } else if let Some(ino) = uploads.files.pop_front() {
@@ -128,14 +128,18 @@ impl Engine {
     }
 
     fn small_file(&mut self, cx: &mut Cx<'_>, ino: Ino, image: &Image) {
-        if image.size > 0 && !image.is_hole(&(0..image.size)) {
-            return self.collect(cx, Item::File(ino));
+        let mut data = image.data_ranges();
+        if data.len() * 2 > bounds::INLINE_MAX_PIECES {
+            data = std::iter::once(0..image.size).collect();
         }
         let Some(commit) = &mut self.commit else { return };
-        let hole = || Piece::Hole { len: image.size };
-        let pieces = if image.size > 0 { vec![hole()] } else { Vec::new() };
-        let content = Content::Pieces(pieces);
-        commit.plan.file_mut(ino).stored = Some(Layout { size: image.size, content });
+        let kept = Some(BTreeMap::new());
+        let made = FileMade { waits_for: data.len(), changes: BTreeMap::new(), kept };
+        commit.uploads.made.insert(ino, made);
+        for range in data {
+            self.collect(cx, Item::Data(ino, range));
+        }
+        self.maybe_finish_file(cx, ino);
     }
 
     /// Adds a content to the next pack; starts the pack when it is full.
@@ -143,8 +147,7 @@ impl Engine {
         let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         let len = match &item {
-            Item::File(ino) => commit.plan.file_mut(*ino).image.as_ref().map_or(0, |i| i.size),
-            Item::Chunk(_, range) => range.end - range.start,
+            Item::Data(_, range) => range.end - range.start,
             Item::Xattrs(_, blob) => blob.as_bytes().len() as u64,
         };
         if commit.uploads.pack_bytes + len > chunk_bytes && !commit.uploads.pack.is_empty() {
@@ -215,6 +218,7 @@ impl Engine {
 
     /// All chunks of a file are stored: make its list of pieces, or change its piece tree.
     pub(super) fn maybe_finish_file(&mut self, cx: &mut Cx<'_>, ino: Ino) {
+        let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         if commit.uploads.made.get(&ino).is_none_or(|made| made.waits_for > 0) {
             return;
@@ -232,10 +236,14 @@ impl Engine {
             return self.update_tree(cx, key, Some(root), Changes::Pieces(changes));
         };
         for (at, piece) in changes {
-            match piece {
-                Some(piece) => all.insert(at, piece),
-                None => all.remove(&at),
-            };
+            // A small file's pieces need not lie where chunks do.
+            let stale: Vec<u64> = all.range(at..at + chunk_bytes).map(|(at, _)| *at).collect();
+            stale.iter().for_each(|at| {
+                all.remove(at);
+            });
+            if let Some(piece) = piece {
+                all.insert(at, piece);
+            }
         }
         all.retain(|at, _| *at < size);
         let pieces = with_holes(&all, size);
