@@ -1,2 +1,7 @@
 //! The `vellum` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vellum::cli::main()
+}

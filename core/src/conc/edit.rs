@@ -80,6 +80,9 @@ impl State {
         data: &[u8],
     ) -> Result<(), Slow> {
         let need = split(range.clone(), self.block_bytes).map(|part| self.need_bytes(&part)).sum();
+        if need > self.credit && around.budget.is_pressed() {
+            return Err(Slow(Why::Pressed));
+        }
         if !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
@@ -258,7 +261,7 @@ impl State {
     }
 
     /// Covered bytes of a range that are not valid yet.
-    fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut wanted = Vec::new();
         for covered in self.cover.within(range) {
             for part in split(covered, self.block_bytes) {
@@ -306,10 +309,13 @@ impl State {
                 .all(|r| self.cover.contains(&(base + u64::from(r.start)..base + u64::from(r.end))))
     }
 
-    /// Drops everything that it holds in memory.
+    /// Drops all blocks. What `stat` shows stays: a thread may be looking still.
     pub(super) fn clear(&mut self, around: Around<'_>) {
-        self.forget(0..self.size);
-        self.size = 0;
+        let mut indices: Vec<u64> = self.blocks.keys().copied().collect();
+        indices.sort_unstable();
+        for index in indices {
+            self.drop_block(index);
+        }
         self.settle(around, 0);
     }
 

@@ -49,6 +49,8 @@ pub(crate) enum Why {
     Register,
     /// The budget has no room for this many bytes.
     NoRoom(u64),
+    /// Memory runs short: data should be sent early.
+    Pressed,
     /// Bytes of this range must be loaded.
     Load { start: u64, end: u64 },
     /// The machine knows; no thread can.
@@ -228,6 +230,11 @@ impl File {
     /// Bytes that the layout does not hold.
     pub(crate) fn dirty_bytes(&self) -> u64 {
         self.state.read(State::dirty_bytes)
+    }
+
+    /// Bytes of `range` that only the layout has.
+    pub(crate) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.state.read(|s| s.wanted(range))
     }
 
     /// Ranges of dirty bytes, the cover, and the size.

@@ -6,6 +6,8 @@ pub const NAME_MAX_BYTES: usize = 255;
 pub const TARGET_MAX_BYTES: usize = 4095;
 /// Bytes of an extended attribute's value (Linux XATTR_SIZE_MAX).
 pub const XATTR_MAX_BYTES: usize = 64 << 10;
+/// Bytes of all names of an inode's extended attributes, each with a NUL (Linux XATTR_LIST_MAX).
+pub const XATTR_NAMES_MAX_BYTES: usize = 64 << 10;
 /// Bytes of an encoded map of extended attributes that stands in the inode; a longer one is stored.
 pub const XATTRS_INLINE_MAX_BYTES: usize = 4 << 10;
 /// Bytes of an encoded map of extended attributes.

@@ -216,10 +216,6 @@ impl Body {
 
 /// What a name in a directory stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "links are few, so boxing would cost more than it saves"
-)]
 pub enum Entry {
     /// An inode with this one name.
     Inode(Inode),

@@ -33,7 +33,7 @@ pub use pack::{PackBuilder, Packed};
 pub use seal::{Hashed, Mismatch, Verified};
 pub use snapshot::{RefBody, Snapshot};
 pub use tree::{
-    Built, Child, Directories, Links, Nodes, Part, Pieces, Step, TreeKind, TreeNode, UpdateError,
-    build, covering, decode_node, get, scan, update,
+    Built, Child, Directories, Entries, Links, Nodes, Part, Pieces, Step, TreeKind, TreeNode,
+    UpdateError, build, covering, decode_node, get, scan, update,
 };
 pub use xattr::{XattrMap, Xattrs, check_xattrs, decode_xattrs, encode_xattrs};

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bounds::{NAME_MAX_BYTES, XATTR_MAX_BYTES, XATTRS_INLINE_MAX_BYTES, XATTRS_MAX_BYTES};
+use super::bounds::{
+    NAME_MAX_BYTES, XATTR_MAX_BYTES, XATTR_NAMES_MAX_BYTES, XATTRS_INLINE_MAX_BYTES,
+    XATTRS_MAX_BYTES,
+};
 use super::cbor::{Reader, Writer};
 use super::{FormatError, Piece, Verified};
 use crate::shapes::Name;
@@ -105,6 +108,11 @@ pub fn check_xattrs(map: &XattrMap) -> Result<(), FormatError> {
 }
 
 fn check_map(map: &XattrMap) -> Result<(), FormatError> {
+    let names: usize = map.keys().map(|name| name.len() + 1).sum();
+    if names > XATTR_NAMES_MAX_BYTES {
+        let limit = XATTR_NAMES_MAX_BYTES as u64;
+        return Err(FormatError::TooLarge { record: RECORD, field: "names", limit });
+    }
     for (name, value) in map {
         if name.is_empty() || name.contains(&0) {
             return Err(FormatError::Invalid { record: RECORD, field: "name" });
@@ -144,7 +152,7 @@ fn encode_map(map: &XattrMap, w: &mut Writer) {
 fn decode_map(r: &mut Reader<'_>) -> Result<XattrMap, FormatError> {
     let outer = r.enter(RECORD);
     let mut map = XattrMap::new();
-    for _ in 0..r.map("map", XATTRS_MAX_BYTES)? {
+    for _ in 0..r.map("map", XATTR_NAMES_MAX_BYTES / 2)? {
         let name: Name = r.bytes("name", NAME_MAX_BYTES)?.into();
         if map.last_key_value().is_some_and(|(last, _)| *last >= name) {
             return Err(FormatError::Unsorted { record: RECORD, field: "name" });

@@ -86,6 +86,9 @@ impl TreeNode<Pieces> {
     }
 }
 
+/// Entries of a tree, in order.
+pub type Entries<T> = Vec<(<T as TreeKind>::Key, <T as TreeKind>::Value)>;
+
 /// Why a tree could not be read or changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UpdateError {
@@ -232,7 +235,7 @@ pub fn scan<T: TreeKind>(
     to: Option<&T::Key>,
     max: usize,
     nodes: &Nodes<'_, T>,
-) -> Result<Vec<(T::Key, T::Value)>, UpdateError> {
+) -> Result<Entries<T>, UpdateError> {
     let wanted = Wanted { from, to, max };
     walk(root, &wanted, nodes, |leaf| leaf.range(from, to))
 }
@@ -245,7 +248,7 @@ pub fn covering(
     root: Option<&NodeRef>,
     bytes: Range<u64>,
     nodes: &Nodes<'_, Pieces>,
-) -> Result<Vec<(u64, Piece)>, UpdateError> {
+) -> Result<Entries<Pieces>, UpdateError> {
     let wanted = Wanted { from: Some(&bytes.start), to: Some(&bytes.end), max: usize::MAX };
     walk(root, &wanted, nodes, |leaf| leaf.covering(bytes.clone()))
 }
@@ -261,7 +264,7 @@ fn walk<T: TreeKind>(
     wanted: &Wanted<'_, T>,
     nodes: &Nodes<'_, T>,
     select: impl Fn(&TreeNode<T>) -> Part<'_, T>,
-) -> Result<Vec<(T::Key, T::Value)>, UpdateError> {
+) -> Result<Entries<T>, UpdateError> {
     let mut found = Vec::new();
     let Some(root) = root else { return Ok(found) };
     let mut tree = Tree::new(root, nodes);

@@ -10,7 +10,7 @@ mod node;
 mod update;
 
 pub use build::{Built, build};
-pub use find::{Part, Step, UpdateError, covering, get, scan};
+pub use find::{Entries, Part, Step, UpdateError, covering, get, scan};
 pub use kind::{Directories, Links, Pieces, TreeKind};
 pub use node::{Child, TreeNode, decode_node};
 pub use update::update;

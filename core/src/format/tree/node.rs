@@ -141,7 +141,13 @@ pub fn decode_node<T: TreeKind>(
     expected_level: u8,
     bytes: &Verified,
 ) -> Result<TreeNode<T>, FormatError> {
-    let bytes = bytes.as_bytes();
+    decode_bytes(expected_level, bytes.as_bytes())
+}
+
+pub(super) fn decode_bytes<T: TreeKind>(
+    expected_level: u8,
+    bytes: &[u8],
+) -> Result<TreeNode<T>, FormatError> {
     let limit = NODE_SPLIT_BYTES + T::ENTRY_MAX_BYTES;
     if bytes.len() > limit {
         let limit = limit as u64;

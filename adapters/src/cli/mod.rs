@@ -1,0 +1,84 @@
+//! The `vellum` command line.
+
+mod args;
+mod exit;
+mod mount_commands;
+mod progress;
+mod repo_commands;
+mod text;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+pub use exit::{CliError, Exit};
+pub use text::author;
+pub(crate) use text::{number, parse_size, size};
+
+use args::{Cli, Command};
+
+/// Runs the command line of this process and answers how it exits.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version too; a closed pipe is nobody's error.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    start_log(cli.verbose);
+    let json = cli.command.wants_json();
+    let exit = match run(cli.command) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let text = if json { error.json().to_string() } else { error.to_string() };
+            let _ = writeln!(io::stderr(), "{text}");
+            error.exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn run(command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Init(args) => repo_commands::init(args),
+        Command::Import(args) => repo_commands::import(args),
+        Command::Export(args) => repo_commands::export(args),
+        Command::Log(args) => repo_commands::log(args),
+        Command::Mount(command) => command.run(),
+    }
+}
+
+/// Warnings go to standard error; with `--verbose` also what is being done.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    // It fails if there is a log already, which is then as good.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .try_init();
+}
+
+/// Prints to standard output. A reader that has gone away has seen what it wanted.
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(CliError::new(
+            Exit::Usage,
+            format!("can't write to standard output: {error}"),
+            "check where it goes to",
+        )),
+    }
+}

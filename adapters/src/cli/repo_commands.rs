@@ -1,0 +1,294 @@
+//! The commands that need no mount: init, import, export, log.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, select};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
+use super::text::{author, count, number, size, time};
+use super::{CliError, Exit, print, progress};
+use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
+use crate::store::{Counts, KindCounts};
+
+/// How long a command that ends waits for file operations that can't be called back.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Digits of a hash that a person is shown.
+const SHORT_HASH: usize = 16;
+
+pub(super) fn init(args: InitArgs) -> Result<Exit, CliError> {
+    let chunk_bytes = u32::try_from(args.chunk_size).unwrap_or(u32::MAX);
+    let repo = perform(Repo::init(&args.repo, Some(chunk_bytes)), || true)?;
+    let chunk_bytes = repo.header().chunk_bytes;
+    if args.json {
+        print_json(&json!({"repository": path_text(&args.repo), "chunk_bytes": chunk_bytes}))?;
+    } else {
+        let chunk = size(u64::from(chunk_bytes));
+        print(&format!("made repository {} (chunks of {chunk})\n", args.repo.display()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
+    let address = Address::parse(&args.repo);
+    let branch = branch_name(&address)?;
+    let started = Instant::now();
+    let message = args.message.unwrap_or_else(|| format!("Import of {}", args.source.display()));
+    let author = args.author.unwrap_or_else(author);
+    raise_open_files();
+    let runtime = runtime()?;
+    let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
+    let import = Arc::new(Import::new(Arc::clone(&repo), &args.source, &branch, author, message));
+    let say = || {
+        let read = |at: &std::sync::atomic::AtomicU64| at.load(Ordering::Relaxed);
+        format!(
+            "importing: {}, {}; sent {}, {}",
+            count(read(&import.files), "file"),
+            size(read(&import.bytes)),
+            count(read(&import.objects_put), "object"),
+            size(read(&import.bytes_put)),
+        )
+    };
+    let work = progress::shown(args.json, say, import.run());
+    let done = finish(&runtime, work, || !import.publishing.load(Ordering::Acquire))?;
+    runtime.shutdown_timeout(LAST_WORDS);
+    let seconds = started.elapsed().as_secs_f64();
+    let hash = done.snapshot.to_string();
+    if args.json {
+        print_json(&json!({
+            "snapshot": hash,
+            "branch": branch,
+            "unchanged": done.unchanged,
+            "files": done.files,
+            "bytes": done.bytes,
+            "objects_put": done.objects_put,
+            "bytes_put": done.bytes_put,
+            "objects_present": done.objects_present,
+            "requests": requests_json(&repo.store().counts()),
+            "seconds": seconds,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let what = format!("{}, {}", count(done.files, "file"), size(done.bytes));
+    if done.unchanged {
+        print(&format!("unchanged: {what}; {branch} stays at {}\n", &hash[..SHORT_HASH]))?;
+        return Ok(Exit::Ok);
+    }
+    print(&format!(
+        "imported {what}: {branch} is now {}\n\
+         sent {}, {} ({} there before) in {seconds:.1} s\n",
+        &hash[..SHORT_HASH],
+        count(done.objects_put, "object"),
+        size(done.bytes_put),
+        number(done.objects_present),
+    ))?;
+    Ok(Exit::Ok)
+}
+
+pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
+    let address = Address::parse(&args.repo);
+    let started = Instant::now();
+    let mut paths = args.paths.into_iter();
+    let (first, second) = (paths.next().unwrap_or_default(), paths.next());
+    let (path, to): (Option<PathBuf>, PathBuf) = match second {
+        Some(to) => (Some(first), to),
+        None => (None, first),
+    };
+    raise_open_files();
+    let runtime = runtime()?;
+    let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
+    let export = Arc::new(Export::new(Arc::clone(&repo)));
+    let say = || {
+        let files = count(export.files.load(Ordering::Relaxed), "file");
+        format!("exporting: {files}, {}", size(export.bytes.load(Ordering::Relaxed)))
+    };
+    let work = async {
+        let hash = repo.resolve(address.name()).await?.snapshot;
+        let hash = hash.ok_or_else(|| empty_branch(&address))?;
+        export.run(hash, path.as_deref(), &to).await
+    };
+    let done = finish(&runtime, progress::shown(args.json, say, work), || true)?;
+    runtime.shutdown_timeout(LAST_WORDS);
+    let seconds = started.elapsed().as_secs_f64();
+    let hash = done.snapshot.to_string();
+    if args.json {
+        print_json(&json!({
+            "snapshot": hash,
+            "files": done.files,
+            "bytes": done.bytes,
+            "skipped_xattrs": done.skipped_xattrs,
+            "requests": requests_json(&repo.store().counts()),
+            "seconds": seconds,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    print(&format!(
+        "exported {}, {} of {} to {} in {seconds:.1} s\n",
+        count(done.files, "file"),
+        size(done.bytes),
+        &hash[..SHORT_HASH],
+        to.display(),
+    ))?;
+    if done.skipped_xattrs > 0 {
+        let skipped = number(done.skipped_xattrs);
+        tracing::warn!("left out {skipped} extended attributes that only root may set");
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) fn log(args: LogArgs) -> Result<Exit, CliError> {
+    let address = Address::parse(&args.repo);
+    let max = args.max.unwrap_or(usize::MAX);
+    let work = async {
+        let repo = Repo::open(&address.repo).await?;
+        let from = repo.resolve(address.name()).await?.snapshot;
+        history(&repo, from, max).await
+    };
+    let entries = perform(work, || true)?;
+    if args.json {
+        print_json(&Value::Array(entries.iter().map(log_json).collect()))?;
+    } else {
+        print(&log_table(&entries))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn log_json(entry: &LogEntry) -> Value {
+    let LogEntry { hash, snapshot } = entry;
+    let parents: Vec<String> = snapshot.parents.iter().map(ToString::to_string).collect();
+    json!({
+        "snapshot": hash.to_string(),
+        "parents": parents,
+        "time": format!("{}Z", time(snapshot.time).replace(' ', "T")),
+        "time_ns": snapshot.time.ns,
+        "author": snapshot.author,
+        "message": snapshot.message,
+        "files": snapshot.files,
+        "bytes": snapshot.bytes,
+    })
+}
+
+fn log_table(entries: &[LogEntry]) -> String {
+    let row = |LogEntry { hash, snapshot }: &LogEntry| {
+        [
+            hash.to_string()[..SHORT_HASH].to_owned(),
+            format!("{} UTC", time(snapshot.time)),
+            count(snapshot.files, "file"),
+            size(snapshot.bytes),
+            one_line(&snapshot.author),
+            one_line(snapshot.message.lines().next().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<_> = entries.iter().map(row).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths = [2, 3, 4].map(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for [hash, time, files, bytes, author, message] in &rows {
+        let [files_width, bytes_width, author_width] = widths;
+        text.push_str(&format!(
+            "{hash}  {time}  {files:>files_width$}  {bytes:>bytes_width$}  \
+             {author:<author_width$}  {message}\n"
+        ));
+    }
+    text
+}
+
+/// What others wrote must not steer the terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn requests_json(counts: &Counts) -> Value {
+    let kind = |kind: KindCounts| {
+        let KindCounts { requests, failed, bytes } = kind;
+        json!({"requests": requests, "failed": failed, "bytes": bytes})
+    };
+    json!({
+        "get": kind(counts.get),
+        "head": kind(counts.head),
+        "put": kind(counts.put),
+        "list": kind(counts.list),
+        "delete": kind(counts.delete),
+    })
+}
+
+fn branch_name(address: &Address) -> Result<String, CliError> {
+    let name = address.name();
+    if name.starts_with("tags/") {
+        return Err(RepoError::NotABranch { name: name.to_owned() }.into());
+    }
+    Ok(name.strip_prefix("branches/").unwrap_or(name).to_owned())
+}
+
+fn empty_branch(address: &Address) -> RepoError {
+    RepoError::EmptyBranch { name: address.name().to_owned() }
+}
+
+fn path_text(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn print_json(value: &Value) -> Result<(), CliError> {
+    print(&format!("{value}\n"))
+}
+
+fn perform<T>(
+    work: impl Future<Output = Result<T, RepoError>>,
+    may_interrupt: impl Fn() -> bool,
+) -> Result<T, CliError> {
+    let runtime = runtime()?;
+    let done = finish(&runtime, work, may_interrupt);
+    runtime.shutdown_timeout(LAST_WORDS);
+    done
+}
+
+fn runtime() -> Result<Runtime, CliError> {
+    Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        let remedy = "free some memory or threads, then run it again";
+        CliError::new(Exit::Store, format!("can't start threads: {error}"), remedy)
+    })
+}
+
+/// Runs `work` to its end, or until a signal comes while it may be interrupted.
+fn finish<T>(
+    runtime: &Runtime,
+    work: impl Future<Output = Result<T, RepoError>>,
+    may_interrupt: impl Fn() -> bool,
+) -> Result<T, CliError> {
+    runtime.block_on(async {
+        let mut work = pin!(work);
+        loop {
+            let interrupt = pin!(interrupted());
+            match select(work, interrupt).await {
+                Either::Left((done, _)) => return done.map_err(CliError::from),
+                Either::Right(_) if may_interrupt() => return Err(RepoError::Interrupted.into()),
+                Either::Right(((), unfinished)) => work = unfinished,
+            }
+        }
+    })
+}
+
+/// Ends when the process is asked to end.
+async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    select(pin!(interrupt.recv()), pin!(terminate.recv())).await;
+}
+
+/// A tree is walked with its directories open: deep ones need more than the usual 1,024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // It may not be allowed; then a deep tree says so itself.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

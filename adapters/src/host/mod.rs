@@ -1,0 +1,332 @@
+//! The driver: puts inputs into the core's machine, performs the effects that come out, and
+//! parks each request until its one reply.
+//!
+//! Architecture invariant: the machine is owned by a lock, not by a thread ([`Handover`]). Under
+//! the lock the machine steps and nothing else happens; replies are sent and effects begun after
+//! it. Nothing here looks at a state of the core.
+
+mod clock;
+mod kernel;
+mod pool;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use vellum_core::conc::{Fast, Handover, Shared};
+use vellum_core::machine::{Job, Machine, MountSpec, Product};
+use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, WriteFlags};
+use vellum_core::words::{EffectId, Errno, Fh, Ino, Ticket};
+
+use crate::store::ObjectStore;
+pub use kernel::KernelCache;
+use kernel::{Kernel, Tell};
+
+/// Called once with the reply to a request.
+pub type Responder = Box<dyn FnOnce(Result<Reply, Errno>) + Send + Sync>;
+
+/// A mounted tree: its machine and everything that serves it. Clones are the same host.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    machine: Handover<Machine, Input<Product>>,
+    parked: DashMap<Ticket, Responder>,
+    next_ticket: AtomicU64,
+    closed: AtomicBool,
+    /// Handles that may hold a shared writable mapping, so that the kernel may hold data of
+    /// theirs that never reached us.
+    mappable: DashMap<Fh, Ino>,
+    store: Arc<dyn ObjectStore>,
+    runtime: Handle,
+    pool: pool::Pool,
+    arm: timers::Arm,
+    kernel: Kernel,
+}
+
+impl Host {
+    /// A host for `spec`, whose objects are in `store` and whose tasks run on `runtime`.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    pub fn start(
+        spec: MountSpec,
+        shared: Arc<Shared>,
+        store: Arc<dyn ObjectStore>,
+        runtime: Handle,
+    ) -> io::Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = pool::Pool::start(threads)?;
+        let kernel = Kernel::start()?;
+        let inner = Arc::new_cyclic(|weak: &std::sync::Weak<Inner>| {
+            let weak = weak.clone();
+            let arm = timers::start(&runtime, move |id| {
+                if let Some(inner) = weak.upgrade() {
+                    Self { inner }.put(Input::Timer(id));
+                }
+            });
+            Inner {
+                machine: Handover::new(Machine::new(spec, Arc::clone(&shared), clock::now())),
+                shared,
+                parked: DashMap::new(),
+                next_ticket: AtomicU64::new(1),
+                closed: AtomicBool::new(false),
+                mappable: DashMap::new(),
+                store,
+                runtime,
+                pool,
+                arm,
+                kernel,
+            }
+        });
+        Ok(Self { inner })
+    }
+
+    /// Asks for `op`; `responder` is called exactly once, perhaps before this returns. It may ask
+    /// for more: the machine takes that when the responder has returned.
+    pub fn request(&self, op: Op, responder: Responder) {
+        let ticket = self.next_ticket();
+        self.inner.parked.insert(ticket, responder);
+        if self.inner.closed.load(Ordering::Acquire) {
+            self.answer(ticket, Err(Errno::Io));
+            return;
+        }
+        self.put(Input::Request(ticket, op));
+    }
+
+    /// Asks for an operation whose reply nobody waits for.
+    pub fn tell(&self, op: Op) {
+        if !self.inner.closed.load(Ordering::Acquire) {
+            self.put(Input::Request(self.next_ticket(), op));
+        }
+    }
+
+    /// Asks for `op` and waits for its reply.
+    ///
+    /// # Errors
+    /// What the core answered; EIO when the host is closed meanwhile.
+    pub async fn ask(&self, op: Op) -> Result<Reply, Errno> {
+        let (sender, receiver) = oneshot::channel();
+        // Whoever asked may have gone: then there is nobody to tell.
+        self.request(op, Box::new(move |reply| drop(sender.send(reply))));
+        receiver.await.unwrap_or(Err(Errno::Io))
+    }
+
+    /// Writes in place. `None` asks the caller to park the request with an owned copy.
+    pub fn try_write(
+        &self,
+        fh: Fh,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Option<Result<u32, Errno>> {
+        let wall = clock::wall();
+        let write = || self.inner.shared.try_write(fh, wall, offset, data, flags);
+        self.fast(fh, write)
+    }
+
+    /// Reads into `out`, which is cleared first. `None` asks the caller to park the request.
+    pub fn try_read(
+        &self,
+        fh: Fh,
+        offset: u64,
+        len: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), Errno>> {
+        self.fast(fh, || self.inner.shared.try_read(fh, offset, len, out))
+    }
+
+    /// Attributes of a regular file. `None` asks the caller to request them.
+    #[must_use]
+    pub fn try_getattr(&self, ino: Ino) -> Option<Result<Attr, Errno>> {
+        match self.inner.shared.try_getattr(ino) {
+            Fast::Done(attr) => Some(Ok(attr)),
+            Fast::Failed(errno) => Some(Err(errno)),
+            Fast::Slow(_) => None,
+        }
+    }
+
+    /// Remembers that programs may map `fh`, a handle of `ino`, shared and writable.
+    pub fn note_mappable(&self, fh: Fh, ino: Ino) {
+        self.inner.mappable.insert(fh, ino);
+    }
+
+    /// Forgets what [`Host::note_mappable`] was told.
+    pub fn note_released(&self, fh: Fh) {
+        self.inner.mappable.remove(&fh);
+    }
+
+    /// Waits until what the kernel holds for mapped files has reached the core: the step before
+    /// a commit's cut.
+    ///
+    /// # Errors
+    /// The kernel could not write a file's pages back: they were refused, say for lack of space.
+    pub async fn flush_kernel_pages(&self) -> io::Result<()> {
+        let mut inodes: Vec<Ino> = self.inner.mappable.iter().map(|open| *open.value()).collect();
+        inodes.sort_unstable();
+        inodes.dedup();
+        if inodes.is_empty() {
+            return Ok(());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.inner.kernel.tell(Tell::Flush(inodes, sender));
+        receiver.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Says whose caches to invalidate: `Some` once mounted, `None` once unmounted.
+    pub fn set_kernel_cache(&self, cache: Option<Arc<dyn KernelCache>>) {
+        if cache.is_none() {
+            self.inner.mappable.clear();
+        }
+        self.inner.kernel.set_cache(cache);
+    }
+
+    /// Answers everything that is parked, and all that comes later, with EIO.
+    pub fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.answer_all();
+    }
+
+    fn next_ticket(&self) -> Ticket {
+        Ticket(self.inner.next_ticket.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A fast verb; when it is refused, one preparation and one more try.
+    fn fast<T>(&self, fh: Fh, mut verb: impl FnMut() -> Fast<T>) -> Option<Result<T, Errno>> {
+        let why = match verb() {
+            Fast::Done(value) => return Some(Ok(value)),
+            Fast::Failed(errno) => return Some(Err(errno)),
+            Fast::Slow(why) => why,
+        };
+        let mut owed = Vec::new();
+        let again = self.inner.machine.with(|machine| {
+            let _guard = CloseOnPanic(&self.inner);
+            machine.prepare(clock::now(), fh, why, &mut owed)
+        });
+        let tried = again.then(verb);
+        self.perform(owed, &mut |id, job| self.hand_off(id, job));
+        match tried? {
+            Fast::Done(value) => Some(Ok(value)),
+            Fast::Failed(errno) => Some(Err(errno)),
+            Fast::Slow(_) => None,
+        }
+    }
+
+    /// Puts an input from a thread that has other things to do: jobs go to the pool.
+    fn put(&self, input: Input<Product>) {
+        self.submit(input, |id, job| self.hand_off(id, job));
+    }
+
+    /// Puts a completion from a thread that has time: the first job that comes of it is done
+    /// here, since most are shorter than the hop to another thread.
+    fn complete(&self, id: EffectId, outcome: Outcome<Product>) {
+        let mut next = Some((id, outcome));
+        while let Some((id, outcome)) = next.take() {
+            let mut mine = None;
+            self.submit(Input::Completed(id, outcome), |id, job| match mine {
+                None => mine = Some((id, job)),
+                Some(_) => self.hand_off(id, job),
+            });
+            // The machine is free again by now: nobody waits for this job who did not ask.
+            next = mine.map(|(id, job)| (id, self.run(job)));
+        }
+    }
+
+    fn submit(&self, input: Input<Product>, mut job: impl FnMut(EffectId, Job)) {
+        self.inner.machine.submit(
+            input,
+            |machine, input| {
+                let _guard = CloseOnPanic(&self.inner);
+                let mut owed = Vec::new();
+                machine.step(clock::now(), input, &mut owed);
+                owed
+            },
+            |owed| self.perform(owed, &mut job),
+        );
+    }
+
+    fn hand_off(&self, id: EffectId, job: Job) {
+        let host = self.clone();
+        self.inner.pool.run(move || host.complete(id, host.run(job)));
+    }
+
+    fn run(&self, job: Job) -> Outcome<Product> {
+        let _guard = CloseOnPanic(&self.inner);
+        Outcome::Computed(job.run())
+    }
+
+    fn perform(&self, effects: Effects<Job>, job_owed: &mut impl FnMut(EffectId, Job)) {
+        for effect in effects {
+            match effect {
+                Effect::Reply(ticket, reply) => self.answer(ticket, reply),
+                Effect::Store(id, request) => {
+                    let (host, answer) = (self.clone(), self.inner.store.request(request));
+                    self.inner.runtime.spawn(async move {
+                        let outcome = Outcome::Store(answer.await);
+                        host.complete(id, outcome);
+                    });
+                }
+                Effect::Compute(id, job) => job_owed(id, job),
+                Effect::Arm(id, at_ns) => {
+                    let armed = self.inner.arm.send((id, at_ns));
+                    debug_assert!(
+                        armed.is_ok() || self.inner.closed.load(Ordering::Acquire),
+                        "the timer task ended before its host"
+                    );
+                }
+                Effect::InvalidateInode(ino) => self.inner.kernel.tell(Tell::Inode(ino)),
+                Effect::InvalidateName(parent, name) => {
+                    self.inner.kernel.tell(Tell::Name(parent, name));
+                }
+                Effect::Report(text) => tracing::error!("{text}"),
+            }
+        }
+    }
+
+    fn answer(&self, ticket: Ticket, reply: Result<Reply, Errno>) {
+        // Absent: nobody waits for it, or the host was closed and has answered.
+        if let Some((_, responder)) = self.inner.parked.remove(&ticket) {
+            responder(reply);
+        }
+    }
+}
+
+/// A machine that panicked is not run again, and nobody waits for it: what is parked and what
+/// comes later is answered EIO.
+struct CloseOnPanic<'a>(&'a Inner);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the core has failed: the mount answers EIO from here on");
+            self.0.closed.store(true, Ordering::Release);
+            self.0.answer_all();
+        }
+    }
+}
+
+impl Inner {
+    fn answer_all(&self) {
+        let tickets: Vec<Ticket> = self.parked.iter().map(|parked| *parked.key()).collect();
+        for ticket in tickets {
+            if let Some((_, responder)) = self.parked.remove(&ticket) {
+                responder(Err(Errno::Io));
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.answer_all();
+    }
+}

@@ -1,0 +1,243 @@
+//! The commands, as `main` calls them.
+
+use serde_json::{Value, json};
+
+use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
+use super::control::client;
+use super::control::protocol::{
+    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
+};
+use super::{background, open, point};
+use crate::cli::{CliError, Exit, author, number, print, size};
+
+/// Changes that `umount` lists before it says how many more there are.
+const LISTED: usize = 20;
+
+/// Mounts, in the background unless told otherwise.
+///
+/// # Errors
+/// What was wrong with the mount point, the repository or the kernel, and its remedy.
+pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
+    if background::is_daemon() {
+        let result = open::serve(&args, |about| background::say(Ok(Answer::Mounted(about))));
+        return result.inspect_err(|error| background::say(Err(error.clone())));
+    }
+    let json = args.json;
+    if args.foreground {
+        return open::serve(&args, |about| {
+            // Nobody listens: the mount is there all the same.
+            drop(show_mounted(&about, json));
+        });
+    }
+    let full = point::check(&args.mount_point)?;
+    let Answer::Mounted(about) = background::start(&full)? else { return Err(unexpected()) };
+    show_mounted(&about, json)?;
+    Ok(Exit::Ok)
+}
+
+/// Shows what is uncommitted, in figures.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
+    let answer = client::ask(&args.mount_point, Command::Status)?;
+    let Answer::Status(status) = answer else { return Err(unexpected()) };
+    if args.json {
+        print_json(&json!(status))?;
+    } else {
+        print(&status_text(&status))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Lists what is uncommitted. Exits with [`Exit::Differs`] when there is anything.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
+    let answer = client::ask(&args.mount_point, Command::Diff)?;
+    let Answer::Diff(diff) = answer else { return Err(unexpected()) };
+    if args.json {
+        print_json(&json!(diff))?;
+    } else {
+        print(&diff_text(&diff, usize::MAX))?;
+    }
+    Ok(if diff.changes.is_empty() { Exit::Ok } else { Exit::Differs })
+}
+
+/// Publishes what is uncommitted.
+///
+/// # Errors
+/// The branch was moved, the store refused, or nothing is mounted there.
+pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
+    let signed = Signed { author: args.author.unwrap_or_else(author), message: args.message };
+    let answer = client::ask(&args.mount_point, Command::Commit(signed))?;
+    let Answer::Commit(commit) = answer else { return Err(unexpected()) };
+    if args.json {
+        print_json(&json!(commit))?;
+    } else {
+        print(&commit_text(&commit))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Unmounts. Exits with [`Exit::Differs`], and stays mounted, while anything is uncommitted and
+/// it was not said what becomes of it.
+///
+/// # Errors
+/// The mount is in use, a commit failed, or nothing is mounted there.
+pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
+    let uncommitted = if args.commit {
+        Uncommitted::Commit(Signed {
+            author: args.author.unwrap_or_else(author),
+            message: args.message,
+        })
+    } else if args.discard {
+        Uncommitted::Discard
+    } else {
+        Uncommitted::Refuse
+    };
+    let shown = args.mount_point.display();
+    match client::ask(&args.mount_point, Command::Unmount(uncommitted))? {
+        Answer::Unmounted(commit) if args.json => {
+            print_json(&json!({"unmounted": true, "commit": commit}))?;
+            Ok(Exit::Ok)
+        }
+        Answer::Unmounted(commit) => {
+            print(&commit.as_ref().map(commit_text).unwrap_or_default())?;
+            Ok(Exit::Ok)
+        }
+        Answer::Dirty(diff) if args.json => {
+            print_json(&json!({"unmounted": false, "diff": diff}))?;
+            Ok(Exit::Differs)
+        }
+        Answer::Dirty(diff) => {
+            print(&diff_text(&diff, LISTED))?;
+            Err(CliError::new(
+                Exit::Differs,
+                format!("{shown} has uncommitted changes; its daemon keeps them"),
+                format!("vellum umount {shown} --commit publishes them, --discard drops them"),
+            ))
+        }
+        Answer::Mounted(_) | Answer::Status(_) | Answer::Diff(_) | Answer::Commit(_) => {
+            Err(unexpected())
+        }
+    }
+}
+
+fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
+    let MountedAnswer { mount_point, source, read_only, .. } = about;
+    if json {
+        print_json(&json!(about))
+    } else if *read_only {
+        print(&format!("{source} is mounted at {mount_point}, read-only\n"))
+    } else {
+        print(&format!(
+            "{source} is mounted at {mount_point}; until they are committed, edits do not survive \
+             a crash of its daemon\n"
+        ))
+    }
+}
+
+fn print_json(value: &Value) -> Result<(), CliError> {
+    print(&format!("{value}\n"))
+}
+
+fn status_text(status: &StatusAnswer) -> String {
+    let mut lines = vec![
+        ("mount", status.mount.mount_point.clone()),
+        ("source", status.mount.source.clone()),
+        ("branch", status.branch.clone().unwrap_or_else(|| "none".into())),
+        ("base", status.base.clone().unwrap_or_else(|| "empty".into())),
+    ];
+    let (changed, dirty) = (number(status.changed_inodes), size(status.dirty_bytes));
+    let uncommitted = match (status.dirty, status.committing) {
+        (false, _) => "nothing".to_owned(),
+        (true, false) => format!("{changed} changed, {dirty} in memory only"),
+        (true, true) => format!("{changed} changed, {dirty} in memory only; committing"),
+    };
+    lines.push(("uncommitted", uncommitted));
+    lines.push(("memory", size(status.memory_bytes)));
+    if !status.mounted {
+        lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
+    }
+    lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+fn diff_text(diff: &DiffAnswer, most: usize) -> String {
+    let mut text = String::new();
+    for change in diff.changes.iter().take(most) {
+        let mark = match change.change.as_str() {
+            "added" => 'A',
+            "deleted" => 'D',
+            "attributes" => 'T',
+            _ => 'M',
+        };
+        let path = if change.path.is_empty() { "." } else { &change.path };
+        let slash = if change.kind == "directory" { "/" } else { "" };
+        text.push_str(&format!("{mark} {}{slash}\n", escaped(path)));
+    }
+    if diff.changes.len() > most {
+        text.push_str(&format!("… and {} more\n", diff.changes.len() - most));
+    }
+    if !diff.changes.is_empty() {
+        let (count, send) = (diff.changes.len(), size(diff.send_bytes));
+        let noun = if count == 1 { "path" } else { "paths" };
+        text.push_str(&format!("{count} {noun} changed; a commit sends at most {send} of data\n"));
+    }
+    text
+}
+
+/// A path on one line, whatever is in it.
+fn escaped(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+fn commit_text(commit: &CommitAnswer) -> String {
+    let CommitAnswer { snapshot, committed, objects, bytes } = commit;
+    match snapshot {
+        Some(snapshot) if *committed => {
+            format!("committed {snapshot}: {} objects, {}\n", number(*objects), size(*bytes))
+        }
+        Some(snapshot) => format!("nothing to commit; the branch is at {snapshot}\n"),
+        None => "nothing to commit; the branch is empty\n".into(),
+    }
+}
+
+fn unexpected() -> CliError {
+    let what = "the daemon gave the answer to another command";
+    CliError::new(Exit::NotMounted, what, "use the vellum that mounted it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::protocol::ChangeAnswer;
+    use super::*;
+
+    fn change(path: &str, change: &str, kind: &str) -> ChangeAnswer {
+        ChangeAnswer {
+            path: path.into(),
+            path_hex: None,
+            change: change.into(),
+            kind: kind.into(),
+            send_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_diff_has_one_line_per_path() {
+        let changes = vec![
+            change("a\nb", "added", "file"),
+            change("d", "deleted", "directory"),
+            change("", "attributes", "directory"),
+        ];
+        let diff = DiffAnswer { changes, send_bytes: 1024 };
+        let text = diff_text(&diff, usize::MAX);
+        let end = "3 paths changed; a commit sends at most 1.0 KiB of data\n";
+        assert_eq!(text, format!("A a\\nb\nD d/\nT ./\n{end}"));
+        assert!(diff_text(&diff, 1).contains("… and 2 more"));
+        assert_eq!(diff_text(&DiffAnswer::default(), 1), "");
+    }
+}

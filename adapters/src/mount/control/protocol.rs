@@ -1,0 +1,299 @@
+//! What is said over the control socket.
+
+use serde::{Deserialize, Serialize};
+use vellum_core::format::Hash;
+use vellum_core::shapes::{Change, ChangeKind, Diff, FileKind, Status};
+
+use crate::cli::{CliError, Exit};
+
+/// Version of the protocol. Both sides must be of the same one.
+pub(in crate::mount) const VERSION: u32 = 1;
+
+/// Longest request in bytes; a longer line is refused.
+pub(in crate::mount) const REQUEST_MAX_BYTES: u64 = 1 << 20;
+
+/// A request: one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct Request {
+    /// Version of the protocol.
+    pub(in crate::mount) v: u32,
+    /// What is asked.
+    pub(in crate::mount) command: Command,
+}
+
+/// What is asked of a mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::mount) enum Command {
+    /// What is uncommitted, in figures.
+    Status,
+    /// What is uncommitted, path by path.
+    Diff,
+    /// Publish it.
+    Commit(Signed),
+    /// Unmount, and end the daemon.
+    Unmount(Uncommitted),
+}
+
+/// What a commit says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct Signed {
+    /// Who made it.
+    pub(in crate::mount) author: String,
+    /// What it is about.
+    pub(in crate::mount) message: String,
+}
+
+/// What happens to uncommitted changes on unmounting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::mount) enum Uncommitted {
+    /// They keep the mount mounted.
+    Refuse,
+    /// They are committed first.
+    Commit(Signed),
+    /// They are dropped.
+    Discard,
+}
+
+/// An answer: one line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::mount) struct Response {
+    /// Version of the protocol.
+    pub(in crate::mount) v: u32,
+    /// What it came to.
+    pub(in crate::mount) result: Result<Answer, Failure>,
+}
+
+/// An answer to a command that was done, or that found nothing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::mount) enum Answer {
+    /// The mount answers: said once, by the daemon to the process that started it.
+    Mounted(MountedAnswer),
+    /// Status.
+    Status(StatusAnswer),
+    /// Diff.
+    Diff(DiffAnswer),
+    /// Commit.
+    Commit(CommitAnswer),
+    /// Unmount: with what was committed on the way.
+    Unmounted(Option<CommitAnswer>),
+    /// Unmount: refused, because of these changes.
+    Dirty(DiffAnswer),
+}
+
+/// A mount that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct MountedAnswer {
+    /// Where it is mounted.
+    pub(in crate::mount) mount_point: String,
+    /// The repository and what of it is mounted.
+    pub(in crate::mount) source: String,
+    /// Whether changes are refused.
+    pub(in crate::mount) read_only: bool,
+    /// The daemon's process.
+    pub(in crate::mount) pid: u32,
+}
+
+/// What is uncommitted, in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct StatusAnswer {
+    /// The mount.
+    pub(in crate::mount) mount: MountedAnswer,
+    /// Whether it is still mounted: after an unmounting behind the daemon's back it is not, but
+    /// what was uncommitted is still held.
+    pub(in crate::mount) mounted: bool,
+    /// Snapshot shown, with the uncommitted changes on top.
+    pub(in crate::mount) base: Option<String>,
+    /// Ref that a commit moves.
+    pub(in crate::mount) branch: Option<String>,
+    /// Whether anything is uncommitted.
+    pub(in crate::mount) dirty: bool,
+    /// Whether a commit is under way.
+    pub(in crate::mount) committing: bool,
+    /// Changed inodes.
+    pub(in crate::mount) changed_inodes: u64,
+    /// Bytes that are in memory only.
+    pub(in crate::mount) dirty_bytes: u64,
+    /// Bytes of file data in memory.
+    pub(in crate::mount) memory_bytes: u64,
+}
+
+impl StatusAnswer {
+    /// The status of `mount`.
+    pub(in crate::mount) fn new(mount: MountedAnswer, mounted: bool, status: &Status) -> Self {
+        Self {
+            mount,
+            mounted,
+            base: status.base.map(|hash: Hash| hash.to_string()),
+            branch: status.branch.clone(),
+            dirty: status.dirty,
+            committing: status.committing,
+            changed_inodes: status.changed_inodes,
+            dirty_bytes: status.dirty_bytes,
+            memory_bytes: status.memory_bytes,
+        }
+    }
+}
+
+/// Everything that is uncommitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct DiffAnswer {
+    /// Changed paths, sorted.
+    pub(in crate::mount) changes: Vec<ChangeAnswer>,
+    /// Data bytes that a commit would send, an upper bound.
+    pub(in crate::mount) send_bytes: u64,
+}
+
+/// One changed path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct ChangeAnswer {
+    /// Path from the root of the mount; what is not UTF-8 in it is shown as U+FFFD.
+    pub(in crate::mount) path: String,
+    /// The path's bytes in hexadecimal, when it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mount) path_hex: Option<String>,
+    /// `added`, `modified`, `attributes` or `deleted`.
+    pub(in crate::mount) change: String,
+    /// What it is (what it was, if deleted).
+    pub(in crate::mount) kind: String,
+    /// Bytes of its content that a commit would send, an upper bound.
+    pub(in crate::mount) send_bytes: u64,
+}
+
+impl From<&Diff> for DiffAnswer {
+    fn from(diff: &Diff) -> Self {
+        let changes = diff.changes.iter().map(ChangeAnswer::from).collect();
+        Self { changes, send_bytes: diff.send_bytes }
+    }
+}
+
+impl From<&Change> for ChangeAnswer {
+    fn from(change: &Change) -> Self {
+        let hex = || change.path.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            path: String::from_utf8_lossy(&change.path).into_owned(),
+            path_hex: std::str::from_utf8(&change.path).is_err().then(hex),
+            change: match change.change {
+                ChangeKind::Added => "added",
+                ChangeKind::Modified => "modified",
+                ChangeKind::Attributes => "attributes",
+                ChangeKind::Deleted => "deleted",
+            }
+            .into(),
+            kind: match change.kind {
+                FileKind::File => "file",
+                FileKind::Directory => "directory",
+                FileKind::Symlink => "symlink",
+                FileKind::Fifo => "fifo",
+                FileKind::Socket => "socket",
+                FileKind::CharDevice | FileKind::BlockDevice => "device",
+            }
+            .into(),
+            send_bytes: change.send_bytes,
+        }
+    }
+}
+
+/// What a commit came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct CommitAnswer {
+    /// Snapshot that the branch now names; none when it has none and nothing was changed.
+    pub(in crate::mount) snapshot: Option<String>,
+    /// Whether it is new; if not, there was nothing to commit.
+    pub(in crate::mount) committed: bool,
+    /// Objects put.
+    pub(in crate::mount) objects: u64,
+    /// Bytes put.
+    pub(in crate::mount) bytes: u64,
+}
+
+/// A command that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct Failure {
+    /// Number that the command exits with.
+    exit: u8,
+    /// What happened.
+    what: String,
+    /// What to do about it.
+    remedy: String,
+}
+
+/// Every way to exit that a daemon may ask for.
+const EXITS: [Exit; 10] = [
+    Exit::Differs,
+    Exit::Usage,
+    Exit::Store,
+    Exit::Credentials,
+    Exit::Conflict,
+    Exit::Integrity,
+    Exit::NoSpace,
+    Exit::NotMounted,
+    Exit::NotRepresentable,
+    Exit::Interrupted,
+];
+
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Self {
+        Self { exit: error.exit.code(), what: error.what, remedy: error.remedy }
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        let exit = EXITS.into_iter().find(|exit| exit.code() == failure.exit);
+        Self::new(exit.unwrap_or(Exit::Store), failure.what, failure.remedy)
+    }
+}
+
+/// `value` as one line.
+pub(in crate::mount) fn line(value: &impl Serialize) -> String {
+    let mut line = serde_json::to_string(value).expect("strings and numbers always encode");
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_survive_the_way() {
+        let signed = Signed { author: "a@b".into(), message: "two\nlines".into() };
+        for command in [
+            Command::Status,
+            Command::Diff,
+            Command::Commit(signed.clone()),
+            Command::Unmount(Uncommitted::Refuse),
+            Command::Unmount(Uncommitted::Commit(signed)),
+            Command::Unmount(Uncommitted::Discard),
+        ] {
+            let request = Request { v: VERSION, command };
+            let sent = line(&request);
+            assert_eq!(sent.find('\n'), Some(sent.len() - 1));
+            assert_eq!(serde_json::from_str::<Request>(&sent).unwrap(), request);
+        }
+        let error = CliError::new(Exit::Conflict, "moved", "mount again");
+        let response = Response { v: VERSION, result: Err(error.clone().into()) };
+        let back: Response = serde_json::from_str(&line(&response)).unwrap();
+        assert_eq!(CliError::from(back.result.unwrap_err()), error);
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_is_not_lost() {
+        let change = Change {
+            path: Arc::from(&b"a/\xff"[..]),
+            change: ChangeKind::Added,
+            kind: FileKind::File,
+            send_bytes: 1,
+        };
+        let answer = ChangeAnswer::from(&change);
+        assert_eq!(answer.path, "a/\u{fffd}");
+        assert_eq!(answer.path_hex.as_deref(), Some("612fff"));
+    }
+}

@@ -1,0 +1,136 @@
+//! From the arguments to a mount that is served.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Handle};
+use vellum_core::conc::Shared;
+use vellum_core::machine::{Branch, MountSpec};
+use vellum_core::words::Limits;
+
+use super::args::MountArgs;
+use super::control::place::Place;
+use super::control::protocol::MountedAnswer;
+use super::daemon::Daemon;
+use super::{background, point};
+use crate::cli::{CliError, Exit};
+use crate::fuse::{OpenMode, Options};
+use crate::host::Host;
+use crate::repo::{Address, Repo};
+
+/// Least memory for file data, in bytes: below it a commit has no room to gather chunks.
+const MEMORY_MIN_BYTES: u64 = 64 << 20;
+
+/// Part of the memory that is kept for commits: one in so many.
+const RESERVE_PART: u64 = 16;
+
+/// Chunks that the reserve holds at least.
+const RESERVE_CHUNKS: u64 = 2;
+
+/// Opens the repository, mounts it and serves it to its end, in this process.
+pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Result<Exit, CliError> {
+    let point = point::check(&args.mount_point)?;
+    Place::of(&point).prepare()?;
+    let address = address(args)?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("vellum")
+        .build()
+        .map_err(|error| failed("can't start threads", &error))?;
+    if background::is_daemon() {
+        background::detach().map_err(|error| failed("can't leave the terminal", &error))?;
+    }
+    let served = runtime.block_on(async {
+        let host = host(args, &address, runtime.handle()).await?;
+        let served = serve_host(args, &host, &address, &point, ready).await;
+        host.close();
+        served
+    });
+    // What the store still does can't be called back, and nobody waits for it.
+    runtime.shutdown_background();
+    served
+}
+
+/// Mounts `host` and serves it to its end.
+async fn serve_host(
+    args: &MountArgs,
+    host: &Host,
+    address: &Address,
+    point: &Path,
+    ready: impl FnOnce(MountedAnswer),
+) -> Result<Exit, CliError> {
+    let source = format!("{}@{}", address.repo.display(), address.name());
+    let options = Options {
+        source: source.clone(),
+        read_only: args.read_only,
+        allow_other: args.allow_other,
+        open_mode: if args.cached_writes { OpenMode::Cached } else { OpenMode::Direct },
+    };
+    let about = MountedAnswer {
+        mount_point: point.to_string_lossy().into_owned(),
+        source,
+        read_only: args.read_only,
+        pid: std::process::id(),
+    };
+    let told = about.clone();
+    Daemon::run(host.clone(), point.to_path_buf(), options, about, || ready(told)).await
+}
+
+/// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
+fn address(args: &MountArgs) -> Result<Address, CliError> {
+    let mut address = Address::parse(&args.repository);
+    address.repo = std::path::absolute(&address.repo).map_err(|error| {
+        failed(&format!("can't find the repository {}", address.repo.display()), &error)
+    })?;
+    Ok(address)
+}
+
+/// Reads what the mount begins with, and starts its host.
+async fn host(args: &MountArgs, address: &Address, runtime: &Handle) -> Result<Host, CliError> {
+    let repo = Repo::open(&address.repo).await?;
+    if !args.read_only {
+        repo.check_writable()?;
+    }
+    let resolved = repo.resolve(address.name()).await?;
+    let base = match resolved.snapshot {
+        Some(hash) => Some((hash, repo.read_snapshot(hash).await?)),
+        None => None,
+    };
+    let chunk_bytes = repo.header().chunk_bytes;
+    let branch = resolved.branch.filter(|_| !args.read_only);
+    let spec = MountSpec {
+        chunk_bytes,
+        read_only: args.read_only,
+        base,
+        branch: branch.map(|branch| Branch {
+            key: branch.key,
+            body: branch.body,
+            etag: branch.etag,
+        }),
+        owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+    };
+    let shared = Arc::new(Shared::new(limits(args.memory, chunk_bytes)?, args.read_only));
+    let store = Arc::clone(repo.store());
+    Host::start(spec, shared, store, runtime.clone())
+        .map_err(|error| failed("can't start threads", &error))
+}
+
+fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliError> {
+    let default = Limits::default();
+    let memory_bytes = memory_bytes.unwrap_or(default.memory_bytes);
+    if memory_bytes < MEMORY_MIN_BYTES {
+        return Err(CliError::new(
+            Exit::Usage,
+            format!("--memory of {memory_bytes} bytes is too little to commit from"),
+            format!("give at least {}M", MEMORY_MIN_BYTES >> 20),
+        ));
+    }
+    let chunks = RESERVE_CHUNKS * u64::from(chunk_bytes);
+    let reserve_bytes = (memory_bytes / RESERVE_PART).max(chunks);
+    Ok(Limits { memory_bytes, reserve_bytes, ..default })
+}
+
+fn failed(what: &str, error: &io::Error) -> CliError {
+    CliError::new(Exit::Usage, format!("{what}: {error}"), "")
+}

@@ -1,0 +1,92 @@
+//! Requests to the store, with the answer that belongs to each.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use vellum_core::shapes::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};
+
+use crate::store::{ObjectStore, Store};
+
+/// Tries of a request that fails for a while.
+const TRIES: u32 = 8;
+/// The pause after the first failed try; it doubles with each.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Reads an object or a range of it, patiently.
+pub(super) async fn get(
+    store: &Store,
+    key: &str,
+    range: Option<Range<u64>>,
+) -> Result<(Vec<u8>, Etag), StoreError> {
+    match patiently(store, StoreRequest::Get { key: key.to_owned(), range }).await {
+        StoreOutcome::Got { body, etag } => Ok((body, etag)),
+        StoreOutcome::Failed(error) => Err(error),
+        StoreOutcome::Found { .. }
+        | StoreOutcome::Stored { .. }
+        | StoreOutcome::Listed { .. }
+        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
+    }
+}
+
+/// Puts an object that it does no harm to put twice, patiently.
+pub(super) async fn put(
+    store: &Store,
+    key: &str,
+    body: Vec<Slice>,
+    condition: Condition,
+) -> Result<(), StoreError> {
+    stored(patiently(store, StoreRequest::Put { key: key.to_owned(), body, condition }).await)
+}
+
+/// Puts a ref: one try.
+pub(super) async fn put_ref(
+    store: &Store,
+    key: &str,
+    body: Vec<u8>,
+    condition: Condition,
+) -> Result<(), StoreError> {
+    let body = vec![Slice::whole(body)];
+    stored(store.request(StoreRequest::Put { key: key.to_owned(), body, condition }).await)
+}
+
+fn stored(outcome: StoreOutcome) -> Result<(), StoreError> {
+    match outcome {
+        StoreOutcome::Stored { .. } => Ok(()),
+        StoreOutcome::Failed(error) => Err(error),
+        StoreOutcome::Got { .. }
+        | StoreOutcome::Found { .. }
+        | StoreOutcome::Listed { .. }
+        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
+    }
+}
+
+/// The first `max` keys that begin with `prefix`, patiently.
+pub(super) async fn list(store: &Store, prefix: &str, max: usize) -> Result<Vec<Key>, StoreError> {
+    let request = StoreRequest::List { prefix: prefix.to_owned(), after: String::new(), max };
+    match patiently(store, request).await {
+        StoreOutcome::Listed { keys, .. } => Ok(keys),
+        StoreOutcome::Failed(error) => Err(error),
+        StoreOutcome::Got { .. }
+        | StoreOutcome::Found { .. }
+        | StoreOutcome::Stored { .. }
+        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
+    }
+}
+
+async fn patiently(store: &Store, request: StoreRequest) -> StoreOutcome {
+    for round in 0..TRIES - 1 {
+        let outcome = store.request(request.clone()).await;
+        if !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
+            return outcome;
+        }
+        pause(round).await;
+    }
+    store.request(request).await
+}
+
+/// Waits longer with each round.
+pub(super) async fn pause(round: u32) {
+    tokio::time::sleep(PAUSE_MIN.saturating_mul(1 << round.min(16)).min(PAUSE_MAX)).await;
+}

@@ -1,0 +1,123 @@
+//! What the branch's snapshot knows about the paths of an import: inode numbers, which stay, and
+//! contents, which are not sent again.
+
+use std::collections::BTreeMap;
+use std::mem::discriminant;
+use std::sync::Arc;
+
+use vellum_core::format::{
+    Body, Content as Kept, Directories, Entry, NodeRef, Piece, Pieces, Snapshot,
+};
+use vellum_core::shapes::Name;
+use vellum_core::words::Ino;
+
+use super::Repo;
+use super::big::Known;
+use super::error::RepoError;
+use super::source::{Content, Item};
+
+/// What was at a path before.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    /// The number of its inode, if that was of the same kind.
+    pub(super) ino: Option<Ino>,
+    /// Its content.
+    pub(super) known: Known,
+}
+
+/// The snapshot that an import builds upon, followed along the path of the import.
+pub(super) struct Base {
+    repo: Arc<Repo>,
+    root: Option<Option<NodeRef>>,
+    /// Entries of the directories that are entered; empty for those that are new.
+    stack: Vec<BTreeMap<Name, Entry>>,
+}
+
+impl Base {
+    pub(super) fn new(repo: Arc<Repo>, snapshot: Option<&Snapshot>) -> Self {
+        let root = snapshot.map(|snapshot| match &snapshot.root.body {
+            Body::Directory { root, .. } => *root,
+            Body::File { .. }
+            | Body::Symlink { .. }
+            | Body::Fifo
+            | Body::Socket
+            | Body::CharDevice { .. }
+            | Body::BlockDevice { .. } => None,
+        });
+        Self { repo, root, stack: Vec::new() }
+    }
+
+    /// What was at the path of `item`, which must be the next in path order.
+    pub(super) async fn look_up(&mut self, item: &Item) -> Result<Earlier, RepoError> {
+        match item {
+            Item::Leave => {
+                self.stack.pop();
+                Ok(Earlier::default())
+            }
+            Item::Enter { name, .. } => self.enter(name).await,
+            Item::Node { name, content, .. } => match self.entry(name) {
+                Some(Entry::Link(ino)) => Ok(Earlier { ino: Some(*ino), known: Known::new() }),
+                Some(Entry::Inode(inode)) if is_same_kind(&inode.body, content) => {
+                    let ino = Some(inode.ino);
+                    let body = inode.body.clone();
+                    Ok(Earlier { ino, known: self.known(&body).await? })
+                }
+                Some(Entry::Inode(_)) | None => Ok(Earlier::default()),
+            },
+        }
+    }
+
+    async fn enter(&mut self, name: &Name) -> Result<Earlier, RepoError> {
+        let (ino, root) = if self.stack.is_empty() {
+            (self.root.map(|_| Ino::ROOT), self.root.flatten())
+        } else {
+            match self.entry(name) {
+                Some(Entry::Inode(inode)) => match &inode.body {
+                    Body::Directory { root, .. } => (Some(inode.ino), *root),
+                    Body::File { .. }
+                    | Body::Symlink { .. }
+                    | Body::Fifo
+                    | Body::Socket
+                    | Body::CharDevice { .. }
+                    | Body::BlockDevice { .. } => (None, None),
+                },
+                Some(Entry::Link(_)) | None => (None, None),
+            }
+        };
+        let entries = self.repo.entries::<Directories>(root.as_ref()).await?;
+        self.stack.push(entries.into_iter().collect());
+        Ok(Earlier { ino, known: Known::new() })
+    }
+
+    fn entry(&self, name: &Name) -> Option<&Entry> {
+        self.stack.last()?.get(name)
+    }
+
+    async fn known(&self, body: &Body) -> Result<Known, RepoError> {
+        let pieces = match body {
+            Body::File { content: Kept::Pieces(pieces), .. } => pieces.clone(),
+            Body::File { content: Kept::Tree(root), .. } => {
+                let pieces = self.repo.entries::<Pieces>(Some(root)).await?;
+                pieces.into_iter().map(|(_, piece)| piece).collect()
+            }
+            Body::Directory { .. }
+            | Body::Symlink { .. }
+            | Body::Fifo
+            | Body::Socket
+            | Body::CharDevice { .. }
+            | Body::BlockDevice { .. } => Vec::new(),
+        };
+        let by_hash = |piece: Piece| match piece {
+            Piece::Data { hash, .. } => Some((hash, piece)),
+            Piece::Hole { .. } => None,
+        };
+        Ok(pieces.into_iter().filter_map(by_hash).collect())
+    }
+}
+
+fn is_same_kind(earlier: &Body, content: &Content) -> bool {
+    match content {
+        Content::Special(body) => discriminant(body) == discriminant(earlier),
+        Content::Small { .. } | Content::Big(_) => matches!(earlier, Body::File { .. }),
+    }
+}

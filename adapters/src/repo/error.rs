@@ -1,0 +1,302 @@
+//! What can go wrong with a repository, said once: what happened, to which path or key, the exit
+//! code and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use vellum_core::format::{FormatError, Hash, HeaderError, RefNameError};
+use vellum_core::shapes::{Key, StoreError};
+
+use crate::cli::{CliError, Exit};
+use crate::store::{OpenError, os_words};
+
+/// Why something could not be done with a repository.
+#[derive(Debug)]
+pub enum RepoError {
+    /// The store can't be opened.
+    Open(OpenError),
+    /// There is no header.
+    NotARepository { path: PathBuf },
+    /// The header can't be used.
+    Header { path: PathBuf, error: HeaderError },
+    /// The repository has a feature without which nothing may be written.
+    ReadOnly { path: PathBuf, feature: String },
+    /// There is a repository already.
+    AlreadyThere { path: PathBuf },
+    /// A directory that must be empty is not.
+    NotEmpty { path: PathBuf },
+    /// The store failed a request.
+    Store { doing: &'static str, key: Key, error: StoreError },
+    /// An object that something names does not exist.
+    Missing { key: Key },
+    /// An object does not have the bytes that its name stands for.
+    Damaged { key: Key },
+    /// An object has its bytes, and they are not in the format.
+    Format { key: Key, error: FormatError },
+    /// A ref can't have this name.
+    RefName(RefNameError),
+    /// No branch, tag or snapshot goes by this name.
+    NoSuchRef { path: PathBuf, name: String },
+    /// Several snapshots begin with these digits.
+    Ambiguous { name: String, snapshots: Vec<String> },
+    /// The branch has no snapshot yet.
+    EmptyBranch { name: String },
+    /// Only a branch can be written to.
+    NotABranch { name: String },
+    /// A local file or directory could not be read or written.
+    Local { doing: &'static str, path: PathBuf, error: io::Error },
+    /// A file changed while it was read.
+    Changed { path: PathBuf },
+    /// A path that the snapshot does not have, or that is not what it must be.
+    NoSuchPath { path: PathBuf },
+    /// The repository lies inside of what is to be imported.
+    Inside { repo: PathBuf, source: PathBuf },
+    /// The format can't hold this.
+    NotRepresentable { path: PathBuf, error: FormatError },
+    /// The target file system can't hold this.
+    NotSupported { doing: &'static str, path: PathBuf },
+    /// Somebody else moved the branch.
+    Conflict { branch: String, theirs: Option<Hash> },
+    /// It is not known whether the branch was moved.
+    OutcomeUnknown { branch: String },
+    /// Interrupted by a signal.
+    Interrupted,
+    /// Work was lost to a failure inside the program.
+    Lost { doing: &'static str },
+}
+
+impl RepoError {
+    pub(super) fn local(doing: &'static str, path: &Path, errno: Errno) -> Self {
+        Self::Local { doing, path: path.to_path_buf(), error: errno.into() }
+    }
+
+    pub(super) fn store(doing: &'static str, key: &str, error: StoreError) -> Self {
+        Self::Store { doing, key: key.to_owned(), error }
+    }
+
+    /// How a command ends that fails with this.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Open(OpenError::Io { error, .. }) => local_exit(error),
+            Self::Open(_)
+            | Self::NotARepository { .. }
+            | Self::Header { .. }
+            | Self::ReadOnly { .. }
+            | Self::AlreadyThere { .. }
+            | Self::NotEmpty { .. }
+            | Self::RefName(_)
+            | Self::NoSuchRef { .. }
+            | Self::Ambiguous { .. }
+            | Self::EmptyBranch { .. }
+            | Self::NotABranch { .. }
+            | Self::Changed { .. }
+            | Self::Inside { .. }
+            | Self::NoSuchPath { .. } => Exit::Usage,
+            Self::Store { error, .. } => store_exit(error),
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Format { .. } => Exit::Integrity,
+            Self::Local { error, .. } => local_exit(error),
+            Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
+            Self::Conflict { .. } => Exit::Conflict,
+            Self::OutcomeUnknown { .. } | Self::Lost { .. } => Exit::Store,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Open(OpenError::NotLocal { .. }) => {
+                "keep the repository on a local disk of this host".into()
+            }
+            Self::Open(OpenError::Io { error, .. }) => local_remedy(error).into(),
+            Self::Open(_) => "give the path of a directory on a local disk".into(),
+            Self::NotARepository { path } => {
+                format!("create one with `vellum init {}`", path.display())
+            }
+            Self::Header { error: HeaderError::ChunkSize { .. }, .. } => {
+                "4 MiB is the default: leave --chunk-size out if in doubt".into()
+            }
+            Self::Header { .. } => "check the path, and the version of this program".into(),
+            Self::ReadOnly { .. } => "upgrade vellum to write to it; reading works".into(),
+            Self::AlreadyThere { .. } => "use it as it is, or choose another path".into(),
+            Self::NotEmpty { .. } => {
+                "choose an empty directory or a path that does not exist".into()
+            }
+            Self::Store { error, .. } => store_remedy(error).into(),
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Format { .. } => {
+                "restore this object from a copy of the repository".into()
+            }
+            Self::RefName(_) => "choose another name".into(),
+            Self::NoSuchRef { path, .. } => {
+                format!("`vellum log {}` lists what its main branch has", path.display())
+            }
+            Self::Ambiguous { snapshots, .. } => format!("one of: {}", snapshots.join(", ")),
+            Self::EmptyBranch { .. } => "import something into it, or commit to it, first".into(),
+            Self::NotABranch { .. } => "name a branch: REPO@BRANCH".into(),
+            Self::Local { error, .. } => local_remedy(error).into(),
+            Self::Changed { .. } => "run it again when nothing writes to the file".into(),
+            Self::NoSuchPath { .. } => "give a directory or file of the snapshot".into(),
+            Self::Inside { .. } => "import from, or keep the repository in, another place".into(),
+            Self::NotRepresentable { .. } => "change or remove it and run this again".into(),
+            Self::NotSupported { .. } => "choose a target on a file system that can hold it".into(),
+            Self::Conflict { .. } => {
+                "nothing was overwritten; run it again to build upon the new head".into()
+            }
+            Self::OutcomeUnknown { .. } => {
+                "run it again: what is there already is not sent again".into()
+            }
+            Self::Interrupted => "nothing was published; run it again to go on".into(),
+            Self::Lost { .. } => "run it again; please report this if it persists".into(),
+        }
+    }
+}
+
+fn store_exit(error: &StoreError) -> Exit {
+    match error {
+        StoreError::NoSpace => Exit::NoSpace,
+        StoreError::Denied => Exit::Credentials,
+        StoreError::Damaged => Exit::Integrity,
+        StoreError::NotFound
+        | StoreError::Exists
+        | StoreError::Mismatch
+        | StoreError::Throttled
+        | StoreError::Unreachable
+        | StoreError::Ambiguous
+        | StoreError::Unsupported => Exit::Store,
+    }
+}
+
+fn store_remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::NoSpace => "make room where the repository lies, then run it again",
+        StoreError::Denied => "check the owner and permissions of the repository",
+        StoreError::Damaged => "restore this object from a copy of the repository",
+        StoreError::Throttled | StoreError::Unreachable | StoreError::Ambiguous => {
+            "check that the store can be reached, then run it again"
+        }
+        StoreError::NotFound
+        | StoreError::Exists
+        | StoreError::Mismatch
+        | StoreError::Unsupported => "check that this is the repository that you mean",
+    }
+}
+
+fn local_exit(error: &io::Error) -> Exit {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => Exit::NoSpace,
+        Some(Errno::ACCESS | Errno::PERM) => Exit::Credentials,
+        _ => Exit::Usage,
+    }
+}
+
+fn local_remedy(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => "make room there, then run it again",
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "run this as a user who may do that, or change its permissions"
+        }
+        Some(Errno::MFILE | Errno::NFILE) => "raise the limit of open files: `ulimit -n`",
+        _ => "check the path, then run it again",
+    }
+}
+
+fn store_words(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::NotFound => "it does not exist",
+        StoreError::Exists => "it exists already",
+        StoreError::Mismatch => "it was changed by somebody else",
+        StoreError::Throttled => "the store asks for patience",
+        StoreError::Unreachable => "the store can't be reached",
+        StoreError::Ambiguous => "the store did not say whether it was done",
+        StoreError::Denied => "permission denied",
+        StoreError::NoSpace => "no space left in the store",
+        StoreError::Damaged => "what came back is damaged",
+        StoreError::Unsupported => "the store can't do that",
+    }
+}
+
+impl fmt::Display for RepoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::NotARepository { path } => {
+                write!(f, "{} is not a Vellum repository (no vellum.json)", path.display())
+            }
+            Self::Header { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::ReadOnly { path, feature } => write!(
+                f,
+                "{} can't be written to: it uses `{feature}`, which this program does not know",
+                path.display()
+            ),
+            Self::AlreadyThere { path } => {
+                write!(f, "{} is a Vellum repository already", path.display())
+            }
+            Self::NotEmpty { path } => write!(f, "{} is not empty", path.display()),
+            Self::Store { doing, key, error } => {
+                write!(f, "can't {doing} {key}: {}", store_words(error))
+            }
+            Self::Missing { key } => write!(f, "object {key} is missing"),
+            Self::Damaged { key } => {
+                write!(f, "object {key} is damaged: its bytes are not those its name stands for")
+            }
+            Self::Format { key, error } => write!(f, "object {key} is not valid: {error}"),
+            Self::RefName(error) => error.fmt(f),
+            Self::NoSuchRef { path, name } => {
+                write!(f, "{} has no branch, tag or snapshot `{name}`", path.display())
+            }
+            Self::Ambiguous { name, .. } => write!(f, "several snapshots begin with `{name}`"),
+            Self::EmptyBranch { name } => write!(f, "branch `{name}` has no snapshot yet"),
+            Self::NotABranch { name } => write!(f, "`{name}` is not a branch"),
+            Self::Local { doing, path, error } => {
+                write!(f, "can't {doing} {}: {}", path.display(), os_words(error))
+            }
+            Self::Changed { path } => write!(f, "{} changed while it was read", path.display()),
+            Self::NoSuchPath { path } => {
+                write!(f, "the snapshot has no such path: {}", path.display())
+            }
+            Self::Inside { repo, source } => write!(
+                f,
+                "the repository {} lies inside of {}, which is to be imported",
+                repo.display(),
+                source.display()
+            ),
+            Self::NotRepresentable { path, error } => {
+                write!(f, "{} can't be kept in a repository: {error}", path.display())
+            }
+            Self::NotSupported { doing, path } => write!(
+                f,
+                "can't {doing} {}: the target file system does not support it",
+                path.display()
+            ),
+            Self::Conflict { branch, theirs: Some(theirs) } => {
+                write!(f, "branch `{branch}` was moved to {theirs} meanwhile")
+            }
+            Self::Conflict { branch, theirs: None } => {
+                write!(f, "branch `{branch}` was changed meanwhile")
+            }
+            Self::OutcomeUnknown { branch } => {
+                write!(f, "it is not known whether branch `{branch}` was moved")
+            }
+            Self::Interrupted => write!(f, "interrupted"),
+            Self::Lost { doing } => write!(f, "the work to {doing} was lost"),
+        }
+    }
+}
+
+impl std::error::Error for RepoError {}
+
+impl From<RepoError> for CliError {
+    fn from(error: RepoError) -> Self {
+        Self::new(error.exit(), error.to_string(), error.remedy())
+    }
+}
+
+impl From<OpenError> for RepoError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}

@@ -1,0 +1,276 @@
+//! Repositories without a mount: opening, making, importing, exporting and listing.
+//!
+//! Whatever is read is verified by its hash before anything looks at it, and errors name the
+//! object's key. What is written is named by the hash of the bytes that are sent.
+
+mod address;
+mod asks;
+mod assemble;
+mod base;
+mod big;
+mod error;
+mod export;
+mod history;
+mod import;
+mod packs;
+mod refs;
+mod source;
+mod target;
+mod tree;
+mod walk;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use vellum_core::format::bounds::CHUNK_DEFAULT_BYTES;
+use vellum_core::format::{
+    Access, HEADER_KEY, Hash, Hashed, Header, HeaderError, NodeRef, ObjectKind, ObjectName,
+    Snapshot, TreeKind, TreeNode, Verified, decode_node, object_key,
+};
+use vellum_core::shapes::{Condition, Slice, StoreError};
+use vellum_core::words::Time;
+
+pub use address::{Address, MAIN};
+pub use error::RepoError;
+pub use export::{Export, Exported};
+pub use history::{LogEntry, log};
+pub use import::{Import, Imported};
+pub use refs::{Branch, Resolved};
+
+use crate::store::Store;
+
+/// An open repository.
+pub struct Repo {
+    store: Arc<Store>,
+    header: Header,
+}
+
+/// Whether an object had to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It was not there; these bytes were sent.
+    New {
+        /// Bytes of the object.
+        bytes: u64,
+    },
+    /// It was there, with the right bytes.
+    Present,
+}
+
+impl Repo {
+    /// Opens the repository at `path`.
+    ///
+    /// # Errors
+    /// There is none, it is of a newer format, or the store fails.
+    pub async fn open(path: &Path) -> Result<Arc<Self>, RepoError> {
+        let store = match Store::open(path.as_os_str()) {
+            Ok(store) => store,
+            Err(crate::store::OpenError::Io { error, .. })
+                if error.kind() == std::io::ErrorKind::NotFound =>
+            {
+                return Err(RepoError::NotARepository { path: path.to_path_buf() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Self::open_in(store).await
+    }
+
+    /// Opens the repository in a store.
+    ///
+    /// # Errors
+    /// There is none, it is of a newer format, or the store fails.
+    pub async fn open_in(store: Arc<Store>) -> Result<Arc<Self>, RepoError> {
+        let path = || store.address().to_path_buf();
+        let bytes = match asks::get(&store, HEADER_KEY, None).await {
+            Ok((bytes, _)) => bytes,
+            Err(StoreError::NotFound) => return Err(RepoError::NotARepository { path: path() }),
+            Err(error) => return Err(RepoError::store("read", HEADER_KEY, error)),
+        };
+        let header =
+            Header::decode(&bytes).map_err(|error| RepoError::Header { path: path(), error })?;
+        Ok(Arc::new(Self { store, header }))
+    }
+
+    /// Makes a repository, and the directory if there is none, with an empty main branch.
+    ///
+    /// # Errors
+    /// There is a repository or something else already, or the store fails.
+    pub async fn init(path: &Path, chunk_bytes: Option<u32>) -> Result<Arc<Self>, RepoError> {
+        let header = Header::new(chunk_bytes.unwrap_or(CHUNK_DEFAULT_BYTES), now());
+        let bytes = header.encode().map_err(|error| at_header(path, error))?;
+        make_empty_directory(path)?;
+        let store = Store::open(path.as_os_str())?;
+        let body = vec![Slice::whole(bytes)];
+        match asks::put(&store, HEADER_KEY, body, Condition::Absent).await {
+            Ok(()) => {}
+            Err(StoreError::Exists) => {
+                return Err(RepoError::AlreadyThere { path: path.to_path_buf() });
+            }
+            Err(error) => return Err(RepoError::store("create", HEADER_KEY, error)),
+        }
+        let repo = Arc::new(Self { store, header });
+        repo.branch(MAIN).await?;
+        Ok(repo)
+    }
+
+    /// The store that holds it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What is fixed for its life.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.store.address().to_path_buf()
+    }
+
+    /// Refuses a repository that this program must not write to.
+    ///
+    /// # Errors
+    /// It has a feature that this program does not know.
+    pub fn check_writable(&self) -> Result<(), RepoError> {
+        match self.header.access() {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly { feature } => Err(RepoError::ReadOnly { path: self.path(), feature }),
+        }
+    }
+
+    /// Reads a snapshot.
+    ///
+    /// # Errors
+    /// It is missing or damaged, or the store fails.
+    pub async fn read_snapshot(&self, hash: Hash) -> Result<Snapshot, RepoError> {
+        let name = ObjectName::first(hash);
+        let verified = self.read_object(ObjectKind::Snapshot, &name).await?;
+        Snapshot::decode(&verified)
+            .map_err(|error| RepoError::Format { key: Self::snapshot_key(hash), error })
+    }
+
+    /// Reads a node of a tree, which must be what the reference to it says.
+    ///
+    /// # Errors
+    /// It is missing or damaged, or the store fails.
+    pub async fn read_node<T: TreeKind>(&self, node: &NodeRef) -> Result<TreeNode<T>, RepoError> {
+        let verified = self.read_object(ObjectKind::Tree, &node.object).await?;
+        let decoded = decode_node::<T>(node.level, &verified)
+            .and_then(|decoded| decoded.check_place(node, None, None).map(|()| decoded));
+        decoded.map_err(|error| RepoError::Format {
+            key: object_key(ObjectKind::Tree, &node.object),
+            error,
+        })
+    }
+
+    /// Reads bytes that lie in a data object, and only those; `hash` is theirs.
+    ///
+    /// # Errors
+    /// The object is missing or damaged, or the store fails.
+    pub async fn read_data(
+        &self,
+        object: &ObjectName,
+        range: Range<u64>,
+        hash: &Hash,
+    ) -> Result<Verified, RepoError> {
+        self.read_verified(&object_key(ObjectKind::Chunk, object), Some(range), hash).await
+    }
+
+    /// Reads a whole object.
+    ///
+    /// # Errors
+    /// It is missing or damaged, or the store fails.
+    pub async fn read_object(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+    ) -> Result<Verified, RepoError> {
+        self.read_verified(&object_key(kind, name), None, &name.hash).await
+    }
+
+    async fn read_verified(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        hash: &Hash,
+    ) -> Result<Verified, RepoError> {
+        // Once more: the bytes may have been damaged on their way.
+        for _ in 0..2 {
+            let bytes = match asks::get(&self.store, key, range.clone()).await {
+                Ok((bytes, _)) => bytes,
+                Err(StoreError::NotFound) => {
+                    return Err(RepoError::Missing { key: key.to_owned() });
+                }
+                Err(error) => return Err(RepoError::store("read", key, error)),
+            };
+            if let Ok(verified) = Verified::check(hash, bytes) {
+                return Ok(verified);
+            }
+        }
+        Err(RepoError::Damaged { key: key.to_owned() })
+    }
+
+    /// Writes an object, unless it is there. That its name exists does not mean that it is right:
+    /// a damaged one is replaced.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn put_object(&self, kind: ObjectKind, object: Hashed) -> Result<Placed, RepoError> {
+        let name = ObjectName::first(object.hash());
+        let key = object_key(kind, &name);
+        let bytes = object.len_bytes();
+        let body = object.into_body();
+        match asks::put(&self.store, &key, body.clone(), Condition::Absent).await {
+            Ok(()) => return Ok(Placed::New { bytes }),
+            Err(StoreError::Exists) => {}
+            Err(error) => return Err(RepoError::store("write", &key, error)),
+        }
+        let etag = match asks::get(&self.store, &key, None).await {
+            Ok((found, _)) if Hash::of(&found) == name.hash => {
+                return Ok(Placed::Present);
+            }
+            Ok((_, etag)) => etag,
+            Err(error) => return Err(RepoError::store("check", &key, error)),
+        };
+        tracing::warn!(key, "object is damaged: writing it anew");
+        match asks::put(&self.store, &key, body, Condition::Matches(etag)).await {
+            Ok(()) => Ok(Placed::New { bytes }),
+            Err(error) => Err(RepoError::store("repair", &key, error)),
+        }
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_parts(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}
+
+fn at_header(path: &Path, error: HeaderError) -> RepoError {
+    RepoError::Header { path: path.to_path_buf(), error }
+}
+
+fn make_empty_directory(path: &Path) -> Result<(), RepoError> {
+    let failed = |doing, error| RepoError::Local { doing, path: path.to_path_buf(), error };
+    match std::fs::create_dir_all(path) {
+        Ok(()) => {}
+        Err(error) => return Err(failed("create", error)),
+    }
+    if path.join(HEADER_KEY).exists() {
+        return Err(RepoError::AlreadyThere { path: path.to_path_buf() });
+    }
+    let mut names = std::fs::read_dir(path).map_err(|error| failed("list", error))?;
+    if names.next().is_some() {
+        return Err(RepoError::NotEmpty { path: path.to_path_buf() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Object stores: one trait, one opener, and what every store has in common.
+//!
+//! A [`Store`] is a backend behind three things that all backends share: counters that commands
+//! and tests read, the test hooks of [`hooks`], and the trait [`ObjectStore`]. The backend of a
+//! local directory is [`DirStore`].
+
+mod counts;
+mod dir;
+mod error;
+mod hooks;
+mod keys;
+
+#[cfg(test)]
+mod contract;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use vellum_core::shapes::{StoreOutcome, StoreRequest};
+
+pub use counts::{Counts, KindCounts};
+pub use dir::DirStore;
+pub use error::OpenError;
+pub(crate) use error::os_words;
+
+/// Answers store requests. One request has one outcome; nothing is retried inside.
+pub trait ObjectStore: Send + Sync {
+    /// Performs `request`. Dropping the future does not take the request back: a put may still
+    /// be applied.
+    fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome>;
+}
+
+/// An opened store.
+pub struct Store {
+    backend: Arc<dyn ObjectStore>,
+    address: PathBuf,
+    counts: Arc<counts::Counters>,
+    hooks: Option<Arc<hooks::Hooks>>,
+}
+
+impl Store {
+    /// Opens the store at `address`: a directory that exists, on a local file system.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the address and what is wrong with it.
+    pub fn open(address: &OsStr) -> Result<Arc<Self>, OpenError> {
+        if let Some(scheme) = url_scheme(address) {
+            let address = address.to_string_lossy().into_owned();
+            return Err(OpenError::Scheme { address, scheme });
+        }
+        let hooks = hooks::Hooks::from_environment()?.map(Arc::new);
+        let path = Path::new(address);
+        let backend = Arc::new(DirStore::open(path)?);
+        let counts = Arc::new(counts::Counters::default());
+        Ok(Arc::new(Self { backend, address: path.to_path_buf(), counts, hooks }))
+    }
+
+    /// A store over any backend, without hooks.
+    #[must_use]
+    pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
+        let counts = Arc::new(counts::Counters::default());
+        Arc::new(Self { backend, address: address.to_path_buf(), counts, hooks: None })
+    }
+
+    /// Where the store is, as it was given.
+    #[must_use]
+    pub fn address(&self) -> &Path {
+        &self.address
+    }
+
+    /// What was asked of the store since it was opened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts.read()
+    }
+}
+
+impl ObjectStore for Store {
+    fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome> {
+        let (counts, hooks) = (Arc::clone(&self.counts), self.hooks.clone());
+        let backend = Arc::clone(&self.backend);
+        Box::pin(async move {
+            let asked = counts.asked(&request);
+            let refused = match &hooks {
+                Some(hooks) => hooks.before(&request).await,
+                None => None,
+            };
+            let outcome = match refused {
+                Some(error) => StoreOutcome::Failed(error),
+                None => backend.request(request).await,
+            };
+            counts.answered(asked, &outcome);
+            outcome
+        })
+    }
+}
+
+/// The scheme of a URL such as `s3://bucket/prefix`; none for a path.
+fn url_scheme(address: &OsStr) -> Option<String> {
+    let (scheme, _) = address.to_str()?.split_once("://")?;
+    let plain = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then(|| scheme.to_owned())
+}

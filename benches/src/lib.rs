@@ -1,1 +1,0 @@
-//! Benchmarks of Vellum, each beside its controls in one run.

@@ -1,0 +1,56 @@
+//! Benchmarks of Vellum, each beside its controls in one interleaved run.
+
+mod counters;
+mod failure;
+mod mounted;
+mod offsets;
+mod paths;
+mod placement;
+mod process;
+mod report;
+mod stats;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "vellum-bench",
+    about = "Benchmarks, each beside its controls in one interleaved run"
+)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Overwrites in this process: bare memcpy, the floor and the naive path.
+    Process(process::ProcessArgs),
+    /// Overwrites through mounts: null, floor, improved and naive servers, and any other.
+    Mounted(mounted::MountedArgs),
+    /// System calls, futexes, context switches, allocations and copies per write. Needs root.
+    Counters(counters::CountersArgs),
+    /// One control's server; `mounted` and `counters` start it.
+    #[command(hide = true)]
+    Serve(mounted::ServeArgs),
+    /// A process that only writes; `counters` starts it.
+    #[command(hide = true)]
+    Spin(counters::SpinArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    let outcome = match Cli::parse().what {
+        What::Process(args) => process::run(&args),
+        What::Mounted(args) => mounted::run(&args),
+        What::Counters(args) => counters::run(&args),
+        What::Spin(args) => counters::spin(&args),
+        What::Serve(args) => mounted::serve(&args),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("vellum-bench: {failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A server process with its mount, from start to end.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum as _;
+use rustix::mount::UnmountFlags;
+use tempfile::TempDir;
+
+use super::{Control, Mode};
+use crate::failure::{Doing, Failure};
+
+/// How long a server may take to mount, or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server that is not one of the controls: a name and what to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub(crate) name: String,
+    words: Vec<String>,
+}
+
+impl std::str::FromStr for Command {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let wrong =
+            || Failure::new("a server is NAME=COMMAND, with {mnt} where the mount point goes");
+        let (name, command) = text.split_once('=').ok_or_else(wrong)?;
+        if name.is_empty() || !command.contains("{mnt}") {
+            return Err(wrong());
+        }
+        let words = command.split_whitespace().map(str::to_owned).collect();
+        Ok(Self { name: name.to_owned(), words })
+    }
+}
+
+/// A running server. Dropped, it is ended and its mount removed.
+pub(crate) struct Daemon {
+    name: String,
+    child: Child,
+    mount_point: PathBuf,
+    /// Holds the mount point; removed last.
+    _home: TempDir,
+}
+
+impl Daemon {
+    /// Starts this program again as a control.
+    pub(crate) fn control(control: Control, mode: Mode) -> Result<Self, Failure> {
+        let own = std::env::current_exe().doing(|| "find this program".into())?;
+        let named = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        let words = vec![
+            own.to_string_lossy().into_owned(),
+            "serve".to_owned(),
+            named(control.to_possible_value()),
+            named(mode.to_possible_value()),
+            "{mnt}".to_owned(),
+        ];
+        let command = Command { name: control.name().to_owned(), words };
+        // Away from the terminal: it outlives an interrupt, to remove its mount.
+        Self::start(&command, mode, |process| process.process_group(0))
+    }
+
+    /// Starts another program that mounts.
+    pub(crate) fn external(command: &Command, mode: Mode) -> Result<Self, Failure> {
+        Self::start(command, mode, |process| process)
+    }
+
+    fn start(
+        command: &Command,
+        mode: Mode,
+        prepare: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
+    ) -> Result<Self, Failure> {
+        let home = tempfile::Builder::new()
+            .prefix("vellum-bench-")
+            .tempdir()
+            .doing(|| "make a directory for the mount point".into())?;
+        let mount_point = home.path().join("mnt");
+        std::fs::create_dir(&mount_point).doing(|| format!("make {}", mount_point.display()))?;
+        let place = mount_point.to_string_lossy();
+        let mut words = command
+            .words
+            .iter()
+            .map(|word| word.replace("{mnt}", &place).replace("{mode}", mode.name()));
+        let program = words.next().ok_or_else(|| Failure::new("the command is empty"))?;
+        let mut process = std::process::Command::new(&program);
+        let process = prepare(process.args(words).stdin(Stdio::piped()));
+        let child = process.spawn().doing(|| format!("start {program}"))?;
+        let mut daemon = Self { name: command.name.clone(), child, mount_point, _home: home };
+        daemon.wait_until_mounted()?;
+        Ok(daemon)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn mount_point(&self) -> &Path {
+        &self.mount_point
+    }
+
+    fn wait_until_mounted(&mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        while !is_mounted(&self.mount_point) {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let name = &self.name;
+                return Err(Failure::new(format!(
+                    "server `{name}` ended before it mounted ({status}); mounting needs \
+                     /dev/fuse, and root or fusermount3"
+                )));
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(Failure::new(format!(
+                    "server `{}` has not mounted within {} s",
+                    self.name,
+                    PATIENCE.as_secs()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn ended_within(&mut self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A control ends when its standard input does; others when their mount is gone.
+        drop(self.child.stdin.take());
+        if self.ended_within(Duration::from_millis(300)) && !is_mounted(&self.mount_point) {
+            return;
+        }
+        if rustix::mount::unmount(&self.mount_point, UnmountFlags::DETACH).is_err() {
+            let unmount = std::process::Command::new("fusermount3")
+                .args(["-u", "-z"])
+                .arg(&self.mount_point)
+                .stderr(Stdio::null())
+                .status();
+            if !unmount.is_ok_and(|status| status.success()) && is_mounted(&self.mount_point) {
+                eprintln!("vellum-bench: {} is still mounted", self.mount_point.display());
+            }
+        }
+        if !self.ended_within(PATIENCE) {
+            // It is our own child and has not been waited for: the id is still its own.
+            if self.child.kill().is_ok() {
+                let _ = self.child.wait();
+            }
+        }
+    }
+}
+
+/// Whether something is mounted there: the device differs from the directory above.
+fn is_mounted(mount_point: &Path) -> bool {
+    let above = mount_point.parent().and_then(|above| above.metadata().ok());
+    let here = mount_point.metadata().ok();
+    above.zip(here).is_some_and(|(above, here)| above.dev() != here.dev())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_as_name_and_words() {
+        let command: Command = "vellum=vellum mount repo {mnt}".parse().unwrap();
+        assert_eq!(command.name, "vellum");
+        assert_eq!(command.words, ["vellum", "mount", "repo", "{mnt}"]);
+    }
+
+    #[test]
+    fn a_command_without_a_mount_point_is_refused() {
+        for wrong in ["vellum", "=x {mnt}", "vellum=vellum mount"] {
+            assert!(wrong.parse::<Command>().unwrap_err().to_string().contains("{mnt}"));
+        }
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_reported_by_its_name() {
+        let command: Command = "brief=true {mnt}".parse().unwrap();
+        let failure = Daemon::external(&command, Mode::Direct).err().unwrap();
+        assert!(failure.to_string().contains("`brief` ended before it mounted"));
+    }
+}

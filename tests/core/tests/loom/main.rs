@@ -1,0 +1,10 @@
+//! Exhaustive models of what threads share, under loom: `--cfg core_loom` builds only.
+//!
+//! Each model runs in both orders of spawning, and asserts the SET of its outcomes: what every
+//! permutation of its verbs gives, and nothing else.
+#![cfg(core_loom)]
+#![allow(clippy::unwrap_used)]
+
+mod check;
+mod models;
+mod world;
