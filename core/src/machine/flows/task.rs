@@ -169,7 +169,7 @@ impl Engine {
                 Item::Data(ino, range) => {
                     if let Some(made) = commit.uploads.made.get_mut(&ino) {
                         made.waits_for -= 1;
-                        made.changes.insert(range.start, Some(piece));
+                        made.new.insert(range.start, piece);
                     }
                     self.maybe_finish_file(cx, ino);
                 }
