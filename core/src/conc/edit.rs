@@ -10,12 +10,9 @@ use crate::shapes::{Allocate, WriteFlags};
 use crate::words::{Epoch, Errno, Time};
 
 /// Budget that a file takes at once, so that writes seldom touch the shared counter.
-const CREDIT_BYTES: u64 = 1 << 20;
+pub(super) const CREDIT_BYTES: u64 = 1 << 20;
 /// Sizes of buffers below a whole block: small files must not take whole blocks.
 const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
-const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
-const GROUP_EXEC: u32 = 0o0010;
 
 impl State {
     /// Writes `data` at `offset`, all of it or nothing.
@@ -44,7 +41,7 @@ impl State {
         }
         self.size = self.size.max(end);
         if flags.kill_suidgid {
-            self.kill_suidgid();
+            self.attr.drop_set_id();
         }
         self.touch(wall);
         Ok(len)
@@ -83,6 +80,9 @@ impl State {
         data: &[u8],
     ) -> Result<(), Slow> {
         let need = split(range.clone(), self.block_bytes).map(|part| self.need_bytes(&part)).sum();
+        if need > self.credit && around.budget.is_pressed() {
+            return Err(Slow(Why::Pressed));
+        }
         if !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
@@ -97,14 +97,18 @@ impl State {
 
     /// The most memory that writing a part can take.
     fn need_bytes(&self, part: &BlockPart) -> u64 {
-        let masks = u64::from(self.block_bytes.div_ceil(64)) * 16;
         let class = class_of(part.end, self.block_bytes);
         let bytes = match self.blocks.get(&part.index) {
             Some(block) if block.writable(part.end) => 0,
             Some(block) => class.max(block.capacity()),
             None => class,
         };
-        bytes as u64 + masks
+        bytes as u64 + self.masks_bytes()
+    }
+
+    /// The most memory that the masks of a block can take beside the block.
+    pub(super) fn masks_bytes(&self) -> u64 {
+        u64::from(self.block_bytes.div_ceil(64)) * 16
     }
 
     /// Writes a part whose memory is reserved.
@@ -174,6 +178,10 @@ impl State {
             Allocate::Zero { keep_size } => (true, !keep_size),
         };
         if clears {
+            // A hole in the middle of a block may turn its masks into bitmaps.
+            if !self.reserve(around, 2 * self.masks_bytes(), true) {
+                return Err(Errno::NoSpc);
+            }
             self.forget(range.start..range.end.min(self.size));
             self.settle(around, CREDIT_BYTES);
         }
@@ -261,7 +269,7 @@ impl State {
     }
 
     /// Covered bytes of a range that are not valid yet.
-    fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut wanted = Vec::new();
         for covered in self.cover.within(range) {
             for part in split(covered, self.block_bytes) {
@@ -335,7 +343,7 @@ impl State {
     }
 
     /// Makes sure that there is credit for `need` bytes.
-    fn reserve(&mut self, around: Around<'_>, need: u64, reserved: bool) -> bool {
+    pub(super) fn reserve(&mut self, around: Around<'_>, need: u64, reserved: bool) -> bool {
         let Some(short) = need.checked_sub(self.credit).filter(|short| *short > 0) else {
             return true;
         };
@@ -353,7 +361,7 @@ impl State {
     }
 
     /// A block took `before` bytes and takes `after`: the difference is credit.
-    fn recharge(&mut self, before: u64, after: u64) {
+    pub(super) fn recharge(&mut self, before: u64, after: u64) {
         self.charged = self.charged + after - before;
         self.credit = (self.credit + before)
             .checked_sub(after)
@@ -361,7 +369,7 @@ impl State {
     }
 
     /// Bytes that were a block's stay with the image that froze them, and charged until it is gone.
-    fn leave(&mut self, left_bytes: u64) {
+    pub(super) fn leave(&mut self, left_bytes: u64) {
         if let Some(sealed) = &mut self.sealed {
             sealed.left_bytes += left_bytes;
             self.credit = self
@@ -375,11 +383,6 @@ impl State {
         self.attr.mtime = wall;
         self.attr.ctime = wall;
         self.version = self.version.next();
-    }
-
-    fn kill_suidgid(&mut self) {
-        let gid = if self.attr.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
-        self.attr.mode &= !(SET_UID | gid);
     }
 }
 

@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod play;
+pub mod setup;

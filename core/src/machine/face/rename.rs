@@ -29,6 +29,7 @@ impl Machine {
         to: (Ino, &Name),
         mode: RenameMode,
     ) -> Result<Reply, Stop> {
+        self.node(to.0)?.dir().ok_or(Errno::NotDir)?;
         let source_ino = self.resident(cx, from.0, from.1)?;
         let target_node = self.node(to.0)?;
         target_node.dir().ok_or(Errno::NotDir)?;
@@ -79,6 +80,9 @@ impl Machine {
     }
 
     fn replace(&mut self, cx: &mut Cx<'_>, source: &Place, target: &Place) -> Result<Reply, Stop> {
+        if target.is_dir() && self.is_below(source.parent, target.slot.ino) {
+            return Err(Stop::Errno(Errno::NotEmpty));
+        }
         match (source.is_dir(), target.is_dir()) {
             (true, false) => return Err(Stop::Errno(Errno::NotDir)),
             (false, true) => return Err(Stop::Errno(Errno::IsDir)),

@@ -1,0 +1,139 @@
+//! What the long tier has beside the fast one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{self, Place};
+use crate::steps::{Step, Work};
+
+/// Tools of the long tier, with the version that was tried.
+const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
+const FSX: (&str, &str) = ("fsx", "0.3.2");
+
+/// Random cases of each property, in place of 256.
+const PROPERTY_CASES: &str = "20000";
+
+/// How many times the fast tier's random sequences are played, with other seeds.
+const SEQUENCE_FACTOR: &str = "20";
+
+/// Runs of fsx, and operations of each.
+const FSX_SEEDS: u64 = 10;
+const FSX_OPERATIONS: &str = "100000";
+
+pub(crate) fn steps(place: &Place) -> Vec<Step> {
+    let mut random = place.cargo(
+        "test --release --package vellum-core --package vellum-sim --package vellum-tests-core",
+    );
+    random.env("PROPTEST_CASES", PROPERTY_CASES).env("VELLUM_SEQUENCE_FACTOR", SEQUENCE_FACTOR);
+    vec![
+        Step {
+            name: "deny",
+            about: "licences, sources, doubles and advisories of what we depend on",
+            work: Work::Own(deny),
+        },
+        Step {
+            name: "random",
+            about: "properties and sequences, many times as long",
+            work: Work::Tests(random),
+        },
+        Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
+        Step {
+            name: "bench",
+            about: "in-process benchmarks, beside their controls",
+            work: Work::Command(
+                place.cargo("run --release --package vellum-bench -- process --rounds 5"),
+            ),
+        },
+        Step {
+            name: "mounted",
+            about: "mounted benchmarks, beside their controls",
+            work: Work::Command(
+                place.cargo("run --release --package vellum-bench -- mounted --rounds 3"),
+            ),
+        },
+    ]
+}
+
+/// Builds a tool from the registry unless it is here.
+fn tool(place: &Place, (name, version): (&str, &str)) -> Result<PathBuf, String> {
+    let program = place.tools().join("bin").join(name);
+    if !program.exists() {
+        println!("Building {name} {version} from the Rust registry, into {}", program.display());
+        let mut install = place.cargo("install --locked --quiet");
+        install.arg("--root").arg(place.tools()).args(["--version", version, name]);
+        run::run(&mut install).1?;
+    }
+    Ok(program)
+}
+
+fn deny(place: &Place) -> Result<(), String> {
+    let program = tool(place, DENY)?;
+    let deny = |arguments: &str| {
+        let mut command = Command::new(&program);
+        command.current_dir(&place.root).args(arguments.split_whitespace());
+        run::run(&mut command).1
+    };
+    deny("check licenses bans sources")?;
+    if deny("fetch db").is_err() {
+        println!("The list of advisories can't be reached: they are not checked.");
+        return Ok(());
+    }
+    deny("check advisories")
+}
+
+/// Runs fsx with each seed on one mount, on a file of its own.
+fn fsx(place: &Place) -> Result<(), String> {
+    let program = tool(place, FSX)?;
+    let home = place.target.join(format!("fsx-{}", std::process::id()));
+    let mount = Mount::new(place, &home)?;
+    let config = home.join("fsx.toml");
+    // The defaults, and what they leave out that a mount of ours has.
+    let weights = "[weights]\npunch_hole = 5\nfsync = 1\nfdatasync = 1\n";
+    fs::write(&config, weights).map_err(|error| format!("{}: {error}", config.display()))?;
+    for seed in 1..=FSX_SEEDS {
+        let mut command = Command::new(&program);
+        command.args(["-q", "-N", FSX_OPERATIONS, "-S", &seed.to_string(), "-f"]).arg(&config);
+        command.arg("-P").arg(&home).arg(mount.point.join(format!("file-{seed}")));
+        run::run(&mut command).1?;
+    }
+    mount.end()
+}
+
+/// A repository and its mount, which go away whatever happens.
+struct Mount<'a> {
+    vellum: PathBuf,
+    home: &'a Path,
+    point: PathBuf,
+}
+
+impl<'a> Mount<'a> {
+    fn new(place: &Place, home: &'a Path) -> Result<Self, String> {
+        let point = home.join("mnt");
+        fs::create_dir_all(&point).map_err(|error| format!("{}: {error}", point.display()))?;
+        let mount = Self { vellum: place.vellum(), home, point };
+        let repository = home.join("repo");
+        run::run(mount.command("init").arg(&repository)).1?;
+        run::run(mount.command("mount").arg(&repository).arg(&mount.point)).1?;
+        Ok(mount)
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.vellum);
+        command.arg(name);
+        command
+    }
+
+    /// Commits what was left and unmounts.
+    fn end(self) -> Result<(), String> {
+        run::run(self.command("umount").arg(&self.point).arg("--commit")).1
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        // Nothing is left to do about a failure here; what is not mounted is told so.
+        drop(self.command("umount").arg(&self.point).arg("--discard").output());
+        drop(fs::remove_dir_all(self.home));
+    }
+}

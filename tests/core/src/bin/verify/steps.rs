@@ -1,0 +1,112 @@
+//! The steps of the fast tier.
+
+use std::process::Command;
+
+use vellum_tests_core::setup::{self, FUSE, Need, find, shown};
+
+use crate::run::{self, Place};
+
+/// One step of a tier.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) work: Work,
+}
+
+/// What a step does.
+pub(crate) enum Work {
+    /// A command that has to succeed.
+    Command(Command),
+    /// A command that has to succeed, and to run tests.
+    Tests(Command),
+    /// Something else.
+    Own(fn(&Place) -> Result<(), String>),
+}
+
+/// Programs that the tests call, beside those that every Debian has.
+const NEEDS: [Need; 7] = [
+    FUSE,
+    Need::new("git", "git"),
+    Need::new("python3", "python3-minimal"),
+    Need::new("rsync", "rsync"),
+    Need::new("sqlite3", "sqlite3"),
+    Need::new("setfattr", "attr"),
+    Need::new("setfacl", "acl"),
+];
+
+/// The steps, in order. All builds but those of the models share one profile and one set of
+/// features, so that every package is compiled once.
+pub(crate) fn fast(place: &Place) -> Vec<Step> {
+    let mut tests = place.cargo("test --workspace --no-fail-fast");
+    tests.env("VELLUM_BIN", place.vellum());
+    let mut steps = vec![
+        Step { name: "needs", about: "what this machine lacks", work: Work::Own(needs) },
+        Step {
+            name: "format",
+            about: "the source is as rustfmt leaves it",
+            work: Work::Command(place.cargo("fmt --all --check")),
+        },
+        Step {
+            name: "lints",
+            about: "clippy has nothing to say",
+            work: Work::Command(place.cargo("clippy --workspace --all-targets -- --deny warnings")),
+        },
+        Step {
+            name: "build",
+            about: "the binary and the tests",
+            work: Work::Command(place.cargo("build --workspace --all-targets")),
+        },
+        Step { name: "tests", about: "everything but the models", work: Work::Tests(tests) },
+        Step {
+            name: "loom",
+            about: "every interleaving of what threads share",
+            work: Work::Tests(
+                place.cargo_with_cfg("core_loom", "test --package vellum-tests-core --test loom"),
+            ),
+        },
+    ];
+    if place.root.join("tests/core/tests/shuttle").exists() {
+        steps.push(Step {
+            name: "shuttle",
+            about: "the core on threads, in random schedules",
+            work: Work::Tests(
+                place.cargo_with_cfg(
+                    "core_shuttle",
+                    "test --package vellum-tests-core --test shuttle",
+                ),
+            ),
+        });
+    }
+    steps
+}
+
+fn needs(place: &Place) -> Result<(), String> {
+    let components = components(place);
+    let packages = setup::install(&NEEDS);
+    let fuse = setup::check_fuse();
+    let wrong: Vec<String> =
+        [components, packages, fuse].into_iter().filter_map(Result::err).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
+
+/// A minimal toolchain has neither rustfmt nor clippy.
+fn components(place: &Place) -> Result<(), String> {
+    let lacks = |tool: &str| {
+        let called = place.cargo(tool).arg("--version").output();
+        !called.is_ok_and(|output| output.status.success())
+    };
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter_map(|(tool, component)| lacks(tool).then_some(component))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Installing by rustup, because the toolchain lacks it: {}", missing.join(", "));
+    let rustup = find("rustup").ok_or_else(|| {
+        format!("the Rust toolchain lacks {}, and there is no rustup", missing.join(", "))
+    })?;
+    let mut rustup = Command::new(rustup);
+    rustup.current_dir(&place.root).args(["component", "add"]).args(&missing);
+    run::run(&mut rustup).1.map_err(|why| format!("{why}; run `{}`", shown(&rustup)))
+}
