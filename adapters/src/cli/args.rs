@@ -78,12 +78,13 @@ pub(super) struct ImportArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(override_usage = "vellum export [OPTIONS] <REPO[@REF]> [PATH] <DIR>")]
 pub(super) struct ExportArgs {
     /// Repository, and what of it: a branch, a tag, or a snapshot by four digits or more
     #[arg(value_name = "REPO[@REF]")]
     pub(super) repo: OsString,
     /// Path in the snapshot, if not all of it, and the directory to write to: empty, or made
-    #[arg(value_names = ["PATH] [DIR"], num_args = 1..=2, required = true)]
+    #[arg(value_name = "[PATH] DIR", num_args = 1..=2, required = true)]
     pub(super) paths: Vec<PathBuf>,
     /// Print the answer as JSON
     #[arg(long)]

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
-use super::text::{author, number, size, time};
+use super::text::{author, count, number, size, time};
 use super::{CliError, Exit, print, progress};
 use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
 use crate::store::{Counts, KindCounts};
@@ -48,12 +48,12 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
     let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
     let import = Arc::new(Import::new(Arc::clone(&repo), &args.source, &branch, author, message));
     let say = || {
-        let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let read = |at: &std::sync::atomic::AtomicU64| at.load(Ordering::Relaxed);
         format!(
-            "importing: {} files, {}; sent {} objects, {}",
-            number(read(&import.files)),
+            "importing: {}, {}; sent {}, {}",
+            count(read(&import.files), "file"),
             size(read(&import.bytes)),
-            number(read(&import.objects_put)),
+            count(read(&import.objects_put), "object"),
             size(read(&import.bytes_put)),
         )
     };
@@ -77,16 +77,16 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
         }))?;
         return Ok(Exit::Ok);
     }
-    let what = format!("{} files, {}", number(done.files), size(done.bytes));
+    let what = format!("{}, {}", count(done.files, "file"), size(done.bytes));
     if done.unchanged {
         print(&format!("unchanged: {what}; {branch} stays at {}\n", &hash[..SHORT_HASH]))?;
         return Ok(Exit::Ok);
     }
     print(&format!(
         "imported {what}: {branch} is now {}\n\
-         sent {} objects, {} ({} were there) in {seconds:.1} s\n",
+         sent {}, {} ({} there before) in {seconds:.1} s\n",
         &hash[..SHORT_HASH],
-        number(done.objects_put),
+        count(done.objects_put, "object"),
         size(done.bytes_put),
         number(done.objects_present),
     ))?;
@@ -107,8 +107,8 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
     let export = Arc::new(Export::new(Arc::clone(&repo)));
     let say = || {
-        let files = number(export.files.load(Ordering::Relaxed));
-        format!("exporting: {files} files, {}", size(export.bytes.load(Ordering::Relaxed)))
+        let files = count(export.files.load(Ordering::Relaxed), "file");
+        format!("exporting: {files}, {}", size(export.bytes.load(Ordering::Relaxed)))
     };
     let work = async {
         let hash = repo.resolve(address.name()).await?.snapshot;
@@ -131,8 +131,8 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Ok);
     }
     print(&format!(
-        "exported {} files, {} of {} to {} in {seconds:.1} s\n",
-        number(done.files),
+        "exported {}, {} of {} to {} in {seconds:.1} s\n",
+        count(done.files, "file"),
         size(done.bytes),
         &hash[..SHORT_HASH],
         to.display(),
@@ -181,7 +181,7 @@ fn log_table(entries: &[LogEntry]) -> String {
         [
             hash.to_string()[..SHORT_HASH].to_owned(),
             format!("{} UTC", time(snapshot.time)),
-            format!("{} files", number(snapshot.files)),
+            count(snapshot.files, "file"),
             size(snapshot.bytes),
             one_line(&snapshot.author),
             one_line(snapshot.message.lines().next().unwrap_or_default()),
@@ -207,7 +207,10 @@ fn one_line(text: &str) -> String {
 }
 
 fn requests_json(counts: &Counts) -> Value {
-    let kind = |kind: KindCounts| json!({"requests": kind.requests, "failed": kind.failed, "bytes": kind.bytes});
+    let kind = |kind: KindCounts| {
+        let KindCounts { requests, failed, bytes } = kind;
+        json!({"requests": requests, "failed": failed, "bytes": bytes})
+    };
     json!({
         "get": kind(counts.get),
         "head": kind(counts.head),
@@ -287,6 +290,5 @@ async fn interrupted() {
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // It may not be allowed; then a deep tree says so itself.
-    let _ =
-        setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

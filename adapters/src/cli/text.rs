@@ -48,6 +48,12 @@ pub(crate) fn number(number: u64) -> String {
     text
 }
 
+/// `1` and `file` as `1 file`, `2` as `2 files`.
+pub(super) fn count(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", number(count))
+}
+
 /// A time as `2026-11-22 08:10:11` in UTC.
 pub(super) fn time(time: Time) -> String {
     let secs = time.secs();
@@ -111,6 +117,8 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        let files = [0, 1, 2000].map(|files| count(files, "file"));
+        assert_eq!(files, ["0 files", "1 file", "2,000 files"]);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod clock;
 mod kernel;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::io;

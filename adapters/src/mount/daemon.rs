@@ -4,7 +4,7 @@
 //! tree is unmounted behind its back it stays and holds them, for `commit` or `umount --discard`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::control::protocol::{
 use super::control::server::{self, Serve};
 use super::unmount::{Busy, unmount};
 use crate::cli::{CliError, Exit};
-use crate::fuse::Mounted;
+use crate::fuse::{self, Mounted, Options};
 use crate::host::Host;
 
 /// Times that `umount --commit` commits what was written while it unmounted, before it gives up.
@@ -29,6 +29,9 @@ const COMMITS_ON_UNMOUNT: usize = 3;
 
 /// How long `status` and `diff` wait for what the kernel holds of mapped files.
 const FIGURES_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a mount that ended by an error is put back.
+const REMOUNTS: u32 = 16;
 
 /// What the daemon is told.
 enum Event {
@@ -44,6 +47,7 @@ enum Event {
 pub(super) struct Daemon {
     host: Host,
     point: PathBuf,
+    options: Options,
     about: MountedAnswer,
     events: mpsc::UnboundedSender<Event>,
     mounted: watch::Sender<bool>,
@@ -52,14 +56,16 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Serves until told to end. `ready` is called when commands are taken.
+    /// Mounts and serves until told to end. `ready` is called when commands are taken.
     pub(super) async fn run(
         host: Host,
         point: PathBuf,
+        options: Options,
         about: MountedAnswer,
-        mounted: Mounted,
         ready: impl FnOnce(),
     ) -> Result<Exit, CliError> {
+        let mounted =
+            fuse::mount(&host, &point, &options).map_err(|error| refused(&point, &error))?;
         let (events, mut inbox) = mpsc::unbounded_channel();
         let place = Place::of(&point);
         let failed = |error: io::Error| {
@@ -75,6 +81,7 @@ impl Daemon {
         let daemon = Arc::new(Self {
             host,
             point,
+            options,
             about,
             events,
             mounted: watch::Sender::new(true),
@@ -93,14 +100,17 @@ impl Daemon {
         inbox: &mut mpsc::UnboundedReceiver<Event>,
     ) -> Result<Exit, CliError> {
         let mut warned = false;
+        let mut remounts_left = REMOUNTS;
         while let Some(event) = inbox.recv().await {
             match event {
                 Event::Quit => return Ok(Exit::Ok),
                 Event::Ended(result) => {
                     if let Err(error) = result {
                         tracing::error!(%error, "the mount ended by an error");
-                        // It would stand there, dead, and keep programs out.
-                        self.unmount_now(Busy::Detach).await?;
+                        if remounts_left > 0 && self.mount_again().await? {
+                            remounts_left -= 1;
+                            continue;
+                        }
                     }
                     self.mounted.send_replace(false);
                     if !self.leaving.load(Ordering::Acquire) && !self.is_dirty_after_end().await? {
@@ -121,6 +131,24 @@ impl Daemon {
             }
         }
         Ok(Exit::Ok)
+    }
+
+    /// Puts a mount whose event loop failed back in its place; programs lose what they had open.
+    /// Whether it is there again.
+    async fn mount_again(&self) -> Result<bool, CliError> {
+        // The dead one would stand there and keep programs out.
+        self.unmount_now(Busy::Detach).await?;
+        match fuse::mount(&self.host, &self.point, &self.options) {
+            Ok(mounted) => {
+                tracing::error!("mounted again; what programs had open is lost to them");
+                tokio::spawn(forward_end(mounted, self.events.clone()));
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::error!(%error, "can't mount again");
+                Ok(false)
+            }
+        }
     }
 
     /// Whether edits are held although nothing is mounted any more. Says so, loudly.
@@ -372,6 +400,19 @@ fn attempt() -> io::Result<u128> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u128::from_le_bytes(bytes))
+}
+
+fn refused(point: &Path, error: &io::Error) -> CliError {
+    let remedy = if error.kind() == io::ErrorKind::NotFound {
+        "FUSE is missing: install the package fuse3 and load the kernel module (modprobe fuse)"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "--allow-other needs user_allow_other in /etc/fuse.conf; users other than root need the \
+         package fuse3"
+    } else {
+        ""
+    };
+    let what = format!("can't mount at {}: {}", point.display(), error.to_string().trim());
+    CliError::new(Exit::Usage, what, remedy)
 }
 
 fn odd(reply: &Reply) -> CliError {

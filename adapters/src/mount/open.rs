@@ -15,7 +15,7 @@ use super::control::protocol::MountedAnswer;
 use super::daemon::Daemon;
 use super::{background, point};
 use crate::cli::{CliError, Exit};
-use crate::fuse::{self, OpenMode, Options};
+use crate::fuse::{OpenMode, Options};
 use crate::host::Host;
 use crate::repo::{Address, Repo};
 
@@ -73,12 +73,8 @@ async fn serve_host(
         read_only: args.read_only,
         pid: std::process::id(),
     };
-    let mounted = fuse::mount(host, point, &options).map_err(|error| {
-        let what = format!("can't mount at {}: {error}", point.display());
-        CliError::new(Exit::Usage, what, mount_remedy(&error))
-    })?;
     let told = about.clone();
-    Daemon::run(host.clone(), point.to_path_buf(), about, mounted, || ready(told)).await
+    Daemon::run(host.clone(), point.to_path_buf(), options, about, || ready(told)).await
 }
 
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
@@ -137,14 +133,4 @@ fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliErro
 
 fn failed(what: &str, error: &io::Error) -> CliError {
     CliError::new(Exit::Usage, format!("{what}: {error}"), "")
-}
-
-fn mount_remedy(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::NotFound {
-        "FUSE is missing: install the package fuse3 and load the kernel module (modprobe fuse)"
-    } else if error.kind() == io::ErrorKind::PermissionDenied {
-        "install the package fuse3; --allow-other needs user_allow_other in /etc/fuse.conf"
-    } else {
-        ""
-    }
 }

@@ -58,9 +58,10 @@ pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether `path` is in a mount whose daemon is gone.
+/// Whether `path` is in a mount whose daemon is gone. Attributes may come from the kernel's cache;
+/// the figures of a file system never do.
 pub(super) fn is_dead_mount(path: &Path) -> bool {
-    fs::metadata(path).is_err_and(|error| is_dead(&error))
+    rustix::fs::statfs(path).is_err_and(|error| is_dead(&error.into()))
 }
 
 /// The error for a mount whose daemon is gone.

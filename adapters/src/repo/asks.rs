@@ -77,10 +77,11 @@ pub(super) async fn list(store: &Store, prefix: &str, max: usize) -> Result<Vec<
 
 async fn patiently(store: &Store, request: StoreRequest) -> StoreOutcome {
     for round in 0..TRIES - 1 {
-        match store.request(request.clone()).await {
-            StoreOutcome::Failed(error) if error.is_temporary() => pause(round).await,
-            outcome => return outcome,
+        let outcome = store.request(request.clone()).await;
+        if !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
+            return outcome;
         }
+        pause(round).await;
     }
     store.request(request).await
 }

@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use vellum_core::format::bounds::INLINE_MAX_PIECES;
 use vellum_core::format::{Content, Hash, Hashed, ObjectKind, ObjectName, Piece, Pieces, build};
 
-use super::Repo;
 use super::error::RepoError;
 use super::import::{Import, joined};
 use super::source::BigFile;
@@ -25,16 +24,15 @@ pub(super) type Known = HashMap<Hash, Piece>;
 
 /// Sends big files, all of them together within a bound of memory.
 pub(super) struct Bigs {
-    repo: Arc<Repo>,
     chunk_bytes: u64,
     chunks: Arc<Semaphore>,
 }
 
 impl Bigs {
-    pub(super) fn new(repo: Arc<Repo>, chunk_bytes: u32) -> Self {
+    pub(super) fn new(chunk_bytes: u32) -> Self {
         let chunks = (MEMORY_BYTES / chunk_bytes as usize).max(CHUNKS_MIN);
         let chunks = Arc::new(Semaphore::new(chunks));
-        Self { repo, chunk_bytes: u64::from(chunk_bytes), chunks }
+        Self { chunk_bytes: u64::from(chunk_bytes), chunks }
     }
 
     /// Reads and sends a file; answers where its content is.
@@ -44,17 +42,15 @@ impl Bigs {
         known: Known,
         import: Arc<Import>,
     ) -> impl Future<Output = Result<Content, RepoError>> + Send + use<> {
-        let repo = Arc::clone(&self.repo);
         let (chunk_bytes, chunks) = (self.chunk_bytes, Arc::clone(&self.chunks));
         async move {
-            let job = Job { repo, chunks, import, known: Arc::new(known), file: Arc::new(file) };
+            let job = Job { chunks, import, known: Arc::new(known), file: Arc::new(file) };
             job.run(chunk_bytes).await
         }
     }
 }
 
 struct Job {
-    repo: Arc<Repo>,
     chunks: Arc<Semaphore>,
     import: Arc<Import>,
     known: Arc<Known>,
@@ -69,11 +65,12 @@ impl Job {
         let mut pieces = Vec::new();
         let mut sending: JoinSet<Result<(u64, Piece), RepoError>> = JoinSet::new();
         for cell in cells_with_data(&ranges, size, chunk_bytes) {
-            let Ok(room) = Arc::clone(&self.chunks).acquire_owned().await else { break };
+            let room = Arc::clone(&self.chunks).acquire_owned().await;
+            let room = room.map_err(|_| RepoError::Lost { doing: "read and send files" })?;
             while let Some(sent) = sending.try_join_next() {
                 pieces.push(joined(sent)??);
             }
-            let (repo, import) = (Arc::clone(&self.repo), Arc::clone(&self.import));
+            let import = Arc::clone(&self.import);
             let (known, file) = (Arc::clone(&self.known), Arc::clone(&self.file));
             sending.spawn(async move {
                 let _room = room;
@@ -81,7 +78,7 @@ impl Job {
                 let chunk =
                     tokio::task::spawn_blocking(move || file.read(cell).map(Hashed::of_bytes));
                 let chunk = joined(chunk.await)??;
-                Ok((at, send_chunk(&repo, &import, &known, chunk).await?))
+                Ok((at, send_chunk(&import, &known, chunk).await?))
             });
         }
         while let Some(sent) = sending.join_next().await {
@@ -99,7 +96,7 @@ impl Job {
         }
         let built = build::<Pieces>(pieces.into_iter());
         for node in built.nodes {
-            self.import.count(self.repo.put_object(ObjectKind::Tree, node).await?);
+            self.import.put(ObjectKind::Tree, node).await?;
         }
         // More than 16 pieces never make an empty tree.
         let root = built.root.ok_or(RepoError::Lost { doing: "list the pieces of a file" })?;
@@ -107,17 +104,12 @@ impl Job {
     }
 }
 
-async fn send_chunk(
-    repo: &Repo,
-    import: &Import,
-    known: &Known,
-    chunk: Hashed,
-) -> Result<Piece, RepoError> {
+async fn send_chunk(import: &Import, known: &Known, chunk: Hashed) -> Result<Piece, RepoError> {
     let (hash, len) = (chunk.hash(), chunk.len_bytes());
     if let Some(piece) = known.get(&hash) {
         return Ok(piece.clone());
     }
-    import.count(repo.put_object(ObjectKind::Chunk, chunk).await?);
+    import.put(ObjectKind::Chunk, chunk).await?;
     Ok(Piece::Data { hash, len, object: ObjectName::first(hash), offset: 0 })
 }
 
@@ -167,17 +159,18 @@ fn inline(data: &[(u64, Piece)], size: u64) -> Option<Vec<Piece>> {
 mod tests {
     use super::*;
 
-    fn cells(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
-        cells_with_data(ranges, size, 10).collect()
+    fn cells(ranges: &[(u64, u64)], size: u64) -> Vec<(u64, u64)> {
+        let ranges: Vec<_> = ranges.iter().map(|(start, end)| *start..*end).collect();
+        cells_with_data(&ranges, size, 10).map(|cell| (cell.start, cell.end)).collect()
     }
 
     #[test]
     fn cells_without_data_are_left_out_and_none_comes_twice() {
         assert_eq!(cells(&[], 25), []);
-        assert_eq!(cells(&[0..25], 25), [0..10, 10..20, 20..25]);
-        assert_eq!(cells(&[3..4, 5..6, 31..32], 35), [0..10, 30..35]);
-        assert_eq!(cells(&[9..11, 19..21], 30), [0..10, 10..20, 20..30]);
-        assert_eq!(cells(&[10..20], 40), [vec![10..20]].concat());
+        assert_eq!(cells(&[(0, 25)], 25), [(0, 10), (10, 20), (20, 25)]);
+        assert_eq!(cells(&[(3, 4), (5, 6), (31, 32)], 35), [(0, 10), (30, 35)]);
+        assert_eq!(cells(&[(9, 11), (19, 21)], 30), [(0, 10), (10, 20), (20, 30)]);
+        assert_eq!(cells(&[(10, 20)], 40), [(10, 20)]);
     }
 
     #[test]

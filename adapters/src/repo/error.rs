@@ -10,7 +10,7 @@ use vellum_core::format::{FormatError, Hash, HeaderError, RefNameError};
 use vellum_core::shapes::{Key, StoreError};
 
 use crate::cli::{CliError, Exit};
-use crate::store::OpenError;
+use crate::store::{OpenError, os_words};
 
 /// Why something could not be done with a repository.
 #[derive(Debug)]
@@ -80,6 +80,7 @@ impl RepoError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Open(OpenError::Io { error, .. }) => local_exit(error),
             Self::Open(_)
             | Self::NotARepository { .. }
             | Self::Header { .. }
@@ -111,6 +112,7 @@ impl RepoError {
             Self::Open(OpenError::NotLocal { .. }) => {
                 "keep the repository on a local disk of this host".into()
             }
+            Self::Open(OpenError::Io { error, .. }) => local_remedy(error).into(),
             Self::Open(_) => "give the path of a directory on a local disk".into(),
             Self::NotARepository { path } => {
                 format!("create one with `vellum init {}`", path.display())
@@ -250,7 +252,7 @@ impl fmt::Display for RepoError {
             Self::EmptyBranch { name } => write!(f, "branch `{name}` has no snapshot yet"),
             Self::NotABranch { name } => write!(f, "`{name}` is not a branch"),
             Self::Local { doing, path, error } => {
-                write!(f, "can't {doing} {}: {error}", path.display())
+                write!(f, "can't {doing} {}: {}", path.display(), os_words(error))
             }
             Self::Changed { path } => write!(f, "{} changed while it was read", path.display()),
             Self::NoSuchPath { path } => {

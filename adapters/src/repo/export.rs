@@ -40,7 +40,7 @@ pub struct Export {
 pub struct Exported {
     /// The snapshot.
     pub snapshot: Hash,
-    /// Names written.
+    /// Names written, that of the directory itself included.
     pub files: u64,
     /// Bytes written.
     pub bytes: u64,
@@ -103,6 +103,7 @@ impl Export {
         if let Body::Directory { root, .. } = &inode.body {
             let xattrs = self.repo.xattrs(&inode.meta.xattrs).await?;
             let dir = self.target.root(to, inode.meta.clone(), xattrs)?;
+            self.files.fetch_add(1, Ordering::Relaxed);
             let entries = self.repo.entries::<Directories>(root.as_ref()).await?;
             walk.stack.push((dir, entries.into_iter()));
         } else {

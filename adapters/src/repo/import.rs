@@ -5,13 +5,16 @@
 //! objects are put while it goes on. What waits in memory is bounded by the number of batches and
 //! puts under way, and by the entries of directories that are not complete yet.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use vellum_core::format::{Hash, ObjectKind, Snapshot};
+use vellum_core::format::bounds::{AUTHOR_MAX_BYTES, MESSAGE_MAX_BYTES};
+use vellum_core::format::{FormatError, Hash, Hashed, ObjectKind, RefKind, Snapshot, ref_key};
 use vellum_core::words::Ino;
 
 use super::assemble::{Assembler, Work};
@@ -35,6 +38,7 @@ pub struct Import {
     branch: String,
     author: String,
     message: String,
+    sent: Mutex<HashSet<(ObjectKind, Hash)>>,
     /// Files and other inodes read.
     pub files: AtomicU64,
     /// Bytes read.
@@ -86,6 +90,7 @@ impl Import {
             branch: branch.to_owned(),
             author,
             message,
+            sent: Mutex::new(HashSet::new()),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             objects_put: AtomicU64::new(0),
@@ -102,7 +107,8 @@ impl Import {
     pub async fn run(self: &Arc<Self>) -> Result<Imported, RepoError> {
         self.repo.check_writable()?;
         self.check_apart()?;
-        let branch = self.repo.branch(&self.branch).await?;
+        self.check_words()?;
+        let branch = self.open_branch().await?;
         let base = match branch.body.snapshot {
             Some(hash) => Some((hash, self.repo.read_snapshot(hash).await?)),
             None => None,
@@ -120,7 +126,7 @@ impl Import {
         let snapshot = Snapshot { parents: branch.body.snapshot.into_iter().collect(), ..snapshot };
         let sealed = snapshot.seal();
         let hash = sealed.hash();
-        self.count(self.repo.put_object(ObjectKind::Snapshot, sealed).await?);
+        self.put(ObjectKind::Snapshot, sealed).await?;
         self.publishing.store(true, Ordering::Release);
         self.repo.publish(branch, hash).await?;
         Ok(self.imported(hash, &snapshot, false))
@@ -136,6 +142,35 @@ impl Import {
             bytes_put: self.bytes_put.load(Ordering::Relaxed),
             objects_present: self.objects_present.load(Ordering::Relaxed),
         }
+    }
+
+    /// The branch, which is born if there is none, unless its name is that of a tag or snapshot:
+    /// whoever names one of those does not mean a new branch.
+    async fn open_branch(&self) -> Result<Branch, RepoError> {
+        let name = &self.branch;
+        let key = ref_key(RefKind::Branch, name).map_err(RepoError::RefName)?;
+        if self.repo.read_ref(&key).await?.is_none() {
+            match self.repo.resolve(name).await {
+                Ok(_) => return Err(RepoError::NotABranch { name: name.clone() }),
+                Err(RepoError::NoSuchRef { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.repo.branch(name).await
+    }
+
+    fn check_words(&self) -> Result<(), RepoError> {
+        let words = [
+            ("author", self.author.len(), AUTHOR_MAX_BYTES),
+            ("message", self.message.len(), MESSAGE_MAX_BYTES),
+        ];
+        for (field, len, max) in words {
+            if len > max {
+                let error = FormatError::TooLarge { record: "snapshot", field, limit: max as u64 };
+                return Err(RepoError::NotRepresentable { path: self.source.clone(), error });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to import a directory with the repository in it: it would grow as it is read.
@@ -163,7 +198,7 @@ impl Import {
         let mut base = Base::new(Arc::clone(&self.repo), base);
         let mut works = Works {
             import: Arc::clone(self),
-            bigs: Bigs::new(Arc::clone(&self.repo), chunk_bytes),
+            bigs: Bigs::new(chunk_bytes),
             running: JoinSet::new(),
         };
         while let Some(batch) = batches.recv().await {
@@ -205,9 +240,13 @@ impl Import {
         self.bytes.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Counts an object that was put.
-    pub(super) fn count(&self, placed: Placed) {
-        match placed {
+    /// Puts an object, unless this import has done so or does so right now: nothing is published
+    /// before all puts are answered.
+    pub(super) async fn put(&self, kind: ObjectKind, object: Hashed) -> Result<(), RepoError> {
+        if !self.sent.lock().insert((kind, object.hash())) {
+            return Ok(());
+        }
+        match self.repo.put_object(kind, object).await? {
             Placed::New { bytes } => {
                 self.objects_put.fetch_add(1, Ordering::Relaxed);
                 self.bytes_put.fetch_add(bytes, Ordering::Relaxed);
@@ -216,6 +255,7 @@ impl Import {
                 self.objects_present.fetch_add(1, Ordering::Relaxed);
             }
         }
+        Ok(())
     }
 }
 
@@ -260,7 +300,7 @@ impl Works {
         match work {
             Work::Put(kind, object) => {
                 self.running.spawn(async move {
-                    import.count(import.repo.put_object(kind, object).await?);
+                    import.put(kind, object).await?;
                     Ok(Done::Put)
                 });
             }

@@ -74,15 +74,22 @@ impl Repo {
             }
             Err(error) => return Err(error.into()),
         };
+        Self::open_in(store).await
+    }
+
+    /// Opens the repository in a store.
+    ///
+    /// # Errors
+    /// There is none, it is of a newer format, or the store fails.
+    pub async fn open_in(store: Arc<Store>) -> Result<Arc<Self>, RepoError> {
+        let path = || store.address().to_path_buf();
         let bytes = match asks::get(&store, HEADER_KEY, None).await {
             Ok((bytes, _)) => bytes,
-            Err(StoreError::NotFound) => {
-                return Err(RepoError::NotARepository { path: path.to_path_buf() });
-            }
+            Err(StoreError::NotFound) => return Err(RepoError::NotARepository { path: path() }),
             Err(error) => return Err(RepoError::store("read", HEADER_KEY, error)),
         };
-        let header = Header::decode(&bytes)
-            .map_err(|error| RepoError::Header { path: path.to_path_buf(), error })?;
+        let header =
+            Header::decode(&bytes).map_err(|error| RepoError::Header { path: path(), error })?;
         Ok(Arc::new(Self { store, header }))
     }
 
@@ -264,3 +271,6 @@ fn make_empty_directory(path: &Path) -> Result<(), RepoError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

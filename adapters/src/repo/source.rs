@@ -203,10 +203,15 @@ impl BigFile {
     /// Refuses a file that was written to since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<(), RepoError> {
         let now = fstat(&self.file).map_err(|errno| self.failed(errno))?;
-        let same = |a: &Stat, b: &Stat| {
-            (a.st_size, a.st_mtime, a.st_mtime_nsec) == (b.st_size, b.st_mtime, b.st_mtime_nsec)
+        let of = |stat: &Stat| {
+            let mtime = (stat.st_mtime, stat.st_mtime_nsec);
+            (stat.st_size, mtime, (stat.st_ctime, stat.st_ctime_nsec))
         };
-        if same(&self.stat, &now) { Ok(()) } else { Err(RepoError::Changed { path: self.path() }) }
+        if of(&self.stat) == of(&now) {
+            Ok(())
+        } else {
+            Err(RepoError::Changed { path: self.path() })
+        }
     }
 
     fn path(&self) -> PathBuf {

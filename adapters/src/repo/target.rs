@@ -45,6 +45,7 @@ pub(super) struct TargetDir {
     parent: Option<Arc<TargetDir>>,
     meta: Meta,
     xattrs: XattrMap,
+    is_finished: bool,
 }
 
 impl Target {
@@ -72,7 +73,8 @@ impl Target {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = open(path, flags, Mode::empty()).map_err(|e| RepoError::local("open", path, e))?;
         let (target, name) = (Arc::clone(self), path.to_path_buf());
-        Ok(Arc::new(TargetDir { target, fd, name, parent: None, meta, xattrs }))
+        let is_finished = false;
+        Ok(Arc::new(TargetDir { target, fd, name, parent: None, meta, xattrs, is_finished }))
     }
 
     /// The error of a directory that could not be finished.
@@ -134,6 +136,7 @@ impl TargetDir {
             parent: Some(Arc::clone(self)),
             meta,
             xattrs,
+            is_finished: false,
         }))
     }
 
@@ -239,6 +242,13 @@ impl TargetDir {
         RepoError::Local { doing, path: self.path_of(name), error }
     }
 
+    fn note_finish(&mut self) {
+        self.is_finished = true;
+        if let Err(error) = self.finish() {
+            self.target.error.lock().get_or_insert(error);
+        }
+    }
+
     fn finish(&self) -> Result<(), RepoError> {
         let path = || self.path_of(b"");
         let failed = |errno| RepoError::local("set attributes of", &path(), errno);
@@ -255,9 +265,17 @@ impl TargetDir {
 }
 
 impl Drop for TargetDir {
+    /// Parents that nobody else needs are finished one by one: a deep chain of them would take
+    /// more stack than there is.
     fn drop(&mut self) {
-        if let Err(error) = self.finish() {
-            self.target.error.lock().get_or_insert(error);
+        if self.is_finished {
+            return;
+        }
+        self.note_finish();
+        let mut above = self.parent.take();
+        while let Some(mut dir) = above.and_then(Arc::into_inner) {
+            dir.note_finish();
+            above = dir.parent.take();
         }
     }
 }

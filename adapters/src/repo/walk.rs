@@ -46,6 +46,17 @@ impl SourceDir {
     }
 }
 
+impl Drop for SourceDir {
+    /// A chain of parents that nobody else needs goes one by one: a deep one would take more
+    /// stack than there is.
+    fn drop(&mut self) {
+        let mut above = self.parent.take();
+        while let Some(mut dir) = above.and_then(Arc::into_inner) {
+            above = dir.parent.take();
+        }
+    }
+}
+
 /// Something that was met, in path order.
 #[derive(Debug)]
 pub(super) enum Met {

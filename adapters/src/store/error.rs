@@ -55,13 +55,24 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             Self::NotDirectory { path } => write!(f, "{} is not a directory", path.display()),
-            Self::Io { path, error } => write!(f, "can't open {}: {error}", path.display()),
+            Self::Io { path, error } => {
+                write!(f, "can't open {}: {}", path.display(), os_words(error))
+            }
             Self::Hooks { part } => write!(f, "VELLUM_TEST_STORE: can't understand {part:?}"),
         }
     }
 }
 
 impl std::error::Error for OpenError {}
+
+/// What the operating system says, without the number.
+pub(crate) fn os_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
 
 /// What an error of the local file system means to whoever asked the store.
 pub(super) fn store_error(errno: Errno) -> StoreError {

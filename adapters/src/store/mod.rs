@@ -23,6 +23,7 @@ use vellum_core::shapes::{StoreOutcome, StoreRequest};
 pub use counts::{Counts, KindCounts};
 pub use dir::DirStore;
 pub use error::OpenError;
+pub(crate) use error::os_words;
 
 /// Answers store requests. One request has one outcome; nothing is retried inside.
 pub trait ObjectStore: Send + Sync {
@@ -54,6 +55,13 @@ impl Store {
         let backend = Arc::new(DirStore::open(path)?);
         let counts = Arc::new(counts::Counters::default());
         Ok(Arc::new(Self { backend, address: path.to_path_buf(), counts, hooks }))
+    }
+
+    /// A store over any backend, without hooks.
+    #[must_use]
+    pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
+        let counts = Arc::new(counts::Counters::default());
+        Arc::new(Self { backend, address: address.to_path_buf(), counts, hooks: None })
     }
 
     /// Where the store is, as it was given.

@@ -6,6 +6,8 @@ use crate::sync::AtomicU64;
 #[derive(Debug)]
 pub struct Budget {
     free: AtomicU64,
+    /// 1 while data is sent early to make room.
+    spilling: AtomicU64,
     total_bytes: u64,
     reserve_bytes: u64,
 }
@@ -14,7 +16,8 @@ impl Budget {
     /// A budget of `total_bytes`, of which writes may not use the last `reserve_bytes`.
     #[must_use]
     pub fn new(total_bytes: u64, reserve_bytes: u64) -> Self {
-        Self { free: AtomicU64::new(total_bytes), total_bytes, reserve_bytes }
+        let (free, spilling) = (AtomicU64::new(total_bytes), AtomicU64::new(0));
+        Self { free, spilling, total_bytes, reserve_bytes }
     }
 
     /// Takes `len_bytes` for a write; whether there was room above the reserve.
@@ -39,6 +42,17 @@ impl Budget {
         let given =
             self.free.update(|free| free.checked_add(len_bytes).filter(|free| *free <= total));
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
+    }
+
+    /// Whether it is time to send data early: less than half is free, and nobody does yet.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.free_bytes() < (self.total_bytes - self.reserve_bytes) / 2 && self.spilling.load() == 0
+    }
+
+    /// Notes that data is sent early, or no more.
+    pub fn set_spilling(&self, spilling: bool) {
+        self.spilling.store(u64::from(spilling));
     }
 
     /// Bytes that must be given back before a write can take `len_bytes`.

@@ -13,9 +13,6 @@ use crate::words::{Epoch, Errno, Time};
 const CREDIT_BYTES: u64 = 1 << 20;
 /// Sizes of buffers below a whole block: small files must not take whole blocks.
 const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
-const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
-const GROUP_EXEC: u32 = 0o0010;
 
 impl State {
     /// Writes `data` at `offset`, all of it or nothing.
@@ -44,7 +41,7 @@ impl State {
         }
         self.size = self.size.max(end);
         if flags.kill_suidgid {
-            self.kill_suidgid();
+            self.attr.drop_set_id();
         }
         self.touch(wall);
         Ok(len)
@@ -83,6 +80,9 @@ impl State {
         data: &[u8],
     ) -> Result<(), Slow> {
         let need = split(range.clone(), self.block_bytes).map(|part| self.need_bytes(&part)).sum();
+        if need > self.credit && around.budget.is_pressed() {
+            return Err(Slow(Why::Pressed));
+        }
         if !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
@@ -261,7 +261,7 @@ impl State {
     }
 
     /// Covered bytes of a range that are not valid yet.
-    fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(super) fn wanted(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut wanted = Vec::new();
         for covered in self.cover.within(range) {
             for part in split(covered, self.block_bytes) {
@@ -375,11 +375,6 @@ impl State {
         self.attr.mtime = wall;
         self.attr.ctime = wall;
         self.version = self.version.next();
-    }
-
-    fn kill_suidgid(&mut self) {
-        let gid = if self.attr.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
-        self.attr.mode &= !(SET_UID | gid);
     }
 }
 

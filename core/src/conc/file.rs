@@ -9,6 +9,10 @@ use crate::shapes::{Allocate, Spans, Whence, WriteFlags};
 use crate::sync::RwLock;
 use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
 
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o0010;
+
 /// Attributes of a regular file beside its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileAttr {
@@ -26,6 +30,14 @@ pub struct FileAttr {
     pub ctime: Time,
 }
 
+impl FileAttr {
+    /// Takes the set-id bits away: set-gid only where the group may execute.
+    pub(crate) fn drop_set_id(&mut self) {
+        let gid = if self.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
+        self.mode &= !(SET_UID | gid);
+    }
+}
+
 /// Why a fast verb could not be carried out. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slow(pub(crate) Why);
@@ -37,6 +49,8 @@ pub(crate) enum Why {
     Register,
     /// The budget has no room for this many bytes.
     NoRoom(u64),
+    /// Memory runs short: data should be sent early.
+    Pressed,
     /// Bytes of this range must be loaded.
     Load { start: u64, end: u64 },
     /// The machine knows; no thread can.
@@ -216,6 +230,11 @@ impl File {
     /// Bytes that the layout does not hold.
     pub(crate) fn dirty_bytes(&self) -> u64 {
         self.state.read(State::dirty_bytes)
+    }
+
+    /// Bytes of `range` that only the layout has.
+    pub(crate) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.state.read(|s| s.wanted(range))
     }
 
     /// Ranges of dirty bytes, the cover, and the size.

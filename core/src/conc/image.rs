@@ -64,6 +64,27 @@ impl Image {
         !self.cover.overlaps(range) && !self.blocks_in(range).any(|(b, r)| overlaps(&b.valid, &r))
     }
 
+    /// The ranges that are not holes, in order.
+    #[must_use]
+    pub fn data_ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut at = 0;
+        for part in self.parts(&(0..self.size)) {
+            let (len, data) = match &part {
+                Part::Memory(slice) => (slice.range.len() as u64, true),
+                Part::Layout(range) => (range.end - range.start, true),
+                Part::Zeros(len) => (*len, false),
+            };
+            match ranges.last_mut() {
+                Some(last) if data && last.end == at => last.end += len,
+                Some(_) | None if data => ranges.push(at..at + len),
+                Some(_) | None => {}
+            }
+            at += len;
+        }
+        ranges
+    }
+
     /// Whether memory holds bytes of `range` that the layout does not.
     #[must_use]
     pub fn has_dirty(&self, range: &Range<u64>) -> bool {

@@ -43,7 +43,6 @@ impl Model {
         target: &Arc<[u8]>,
         caller: Caller,
     ) -> Result<Reply, Errno> {
-        self.tree.vacant(at.0, at.1)?;
         if target.is_empty() {
             return Err(Errno::NoEnt);
         }

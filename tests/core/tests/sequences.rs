@@ -21,7 +21,7 @@ fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
             scope.spawn(move || play_all(settings, seeds, steps))
         };
         let workers: Vec<_> = (0..workers).map(start).collect();
-        workers.into_iter().filter_map(|worker| worker.join().unwrap().err()).collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     for failure in &failures {
         println!("seed {}: {}", failure.seed, failure.why);

@@ -167,15 +167,17 @@ proptest! {
         from in 0..3100_u64,
         len in 1..200_u64,
     ) {
-        let piece = |place: u64, len| (place * 10, Piece::whole(Hash::of(&place.to_le_bytes()), len));
-        let entries: Vec<_> = places.iter().map(|(place, len)| piece(*place, *len)).collect();
+        let piece = |place: u64, len| Piece::whole(Hash::of(&place.to_le_bytes()), len);
+        let entries = places.iter().map(|(place, len)| (place * 10, piece(*place, *len)));
+        let entries: Vec<_> = entries.collect();
         let built = build_with::<Pieces>(&split, entries.clone().into_iter());
         let mut store = Store::<Pieces>::new();
         store.keep(&built);
         let found = store.complete(|| {
             covering(built.root.as_ref(), from..from + len, &|hash| store.node(hash))
         });
-        let overlaps = |(at, piece): &(u64, Piece)| *at < from + len && at + piece.len_bytes() > from;
+        let end = |(at, piece): &(u64, Piece)| at + piece.len_bytes();
+        let overlaps = |entry: &(u64, Piece)| entry.0 < from + len && end(entry) > from;
         prop_assert_eq!(found, entries.into_iter().filter(overlaps).collect::<Vec<_>>());
     }
 }

@@ -76,12 +76,18 @@ impl Machine {
                 return Err(Stop::Errno(Errno::FBig));
             }
         }
+        if *set == SetAttr::default() {
+            return self.getattr(ino);
+        }
         self.engine.register(ino)?;
         let wall = cx.now.wall;
         if let Some(size) = set.size {
             self.resize(ino, wall, size)?;
         }
         self.engine.table.node_mut(ino).edit_attr(|attr| {
+            if kind != FileKind::Directory && (set.uid.is_some() || set.gid.is_some()) {
+                attr.drop_set_id();
+            }
             attr.mode = set.mode.map_or(attr.mode, |mode| mode & MODE_BITS);
             attr.uid = set.uid.unwrap_or(attr.uid);
             attr.gid = set.gid.unwrap_or(attr.gid);

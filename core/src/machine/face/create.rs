@@ -64,11 +64,11 @@ impl Machine {
         target: &Arc<[u8]>,
         caller: Caller,
     ) -> Result<Reply, Stop> {
-        if target.len() > bounds::TARGET_MAX_BYTES {
-            return Err(Stop::Errno(Errno::NameTooLong));
-        }
         if target.is_empty() {
             return Err(Stop::Errno(Errno::NoEnt));
+        }
+        if target.len() > bounds::TARGET_MAX_BYTES {
+            return Err(Stop::Errno(Errno::NameTooLong));
         }
         let new = New::Other(What::Symlink(Arc::clone(target)));
         let ino = self.make(cx, (parent, name), new, 0o777, caller)?;
@@ -165,12 +165,12 @@ impl Machine {
         to_parent: Ino,
         to_name: &Name,
     ) -> Result<Reply, Stop> {
+        self.node(ino)?;
+        self.room_for_name(cx, to_parent, to_name)?;
         let node = self.node(ino)?;
         if node.dir().is_some() {
             return Err(Stop::Errno(Errno::Perm));
         }
-        self.room_for_name(cx, to_parent, to_name)?;
-        let node = self.node(ino)?;
         if node.names.is_empty() {
             return Err(Stop::Errno(Errno::NoEnt));
         }

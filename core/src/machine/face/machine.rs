@@ -91,6 +91,7 @@ impl Machine {
         let ready = match why.0 {
             Why::Register => self.engine.register(handle.file.ino).is_ok(),
             Why::NoRoom(bytes) => self.engine.room_for_write(bytes),
+            Why::Pressed => self.engine.relieve(&mut cx),
             Why::Load { .. } | Why::Ask => false,
         };
         self.wake(&mut cx);
@@ -209,8 +210,11 @@ impl Machine {
             match why {
                 Why::Register => self.engine.register(ino)?,
                 Why::NoRoom(bytes) if self.engine.room_for_write(bytes) => {}
-                // What a commit stores becomes clean, and can go.
-                Why::NoRoom(_) if self.engine.commit.is_some() => {
+                Why::Pressed => {
+                    self.engine.relieve(cx);
+                }
+                // What is sent becomes clean, and can go.
+                Why::NoRoom(_) if self.engine.begin_spill(cx) => {
                     return Err(Stop::Wait(WaitKey::Room));
                 }
                 Why::NoRoom(_) => return Err(Stop::Errno(Errno::NoSpc)),

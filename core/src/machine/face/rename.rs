@@ -79,6 +79,9 @@ impl Machine {
     }
 
     fn replace(&mut self, cx: &mut Cx<'_>, source: &Place, target: &Place) -> Result<Reply, Stop> {
+        if target.is_dir() && self.is_below(source.parent, target.slot.ino) {
+            return Err(Stop::Errno(Errno::NotEmpty));
+        }
         match (source.is_dir(), target.is_dir()) {
             (true, false) => return Err(Stop::Errno(Errno::NotDir)),
             (false, true) => return Err(Stop::Errno(Errno::IsDir)),

@@ -8,11 +8,10 @@ use super::engine::{Cx, Engine};
 use super::job::{Changes, Job, JobOwner, Made, Product, Work};
 use super::plan::{Plan, PlannedBody};
 use super::publish::Publish;
+use super::task::packed_of;
 use super::trees::{Asker, error_of};
-use super::upload::{Uploads, packed_of};
-use crate::format::{
-    Built, Content, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key,
-};
+use super::upload::Uploads;
+use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key};
 use crate::shapes::{CommitResult, Condition, Effect, Etag, Key, Reply};
 use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
 use crate::words::{Ino, Ticket, Time};
@@ -88,10 +87,13 @@ enum Phase {
     Publish,
 }
 
-/// A commit under way.
+/// A commit under way, or a spill: the data phase alone.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    pub(crate) request: CommitRequest,
+    /// What was asked for; `None` for a spill.
+    pub(crate) request: Option<CommitRequest>,
+    /// The commit that begins once this one has ended.
+    pub(crate) next: Option<CommitRequest>,
     pub(crate) plan: Plan,
     pub(crate) uploads: Uploads,
     phase: Phase,
@@ -122,14 +124,19 @@ pub(crate) struct CommitRequest {
 }
 
 impl Engine {
-    /// Begins a commit, or settles one whose outcome is unknown.
+    /// Begins a commit; after a spill that is under way, or after settling one whose outcome is
+    /// unknown.
     pub(crate) fn begin_commit(&mut self, cx: &mut Cx<'_>, request: CommitRequest) {
         if let Some(commit) = &mut self.commit {
-            if commit.request.ticket.is_none() && commit.publish.is_some() {
-                return self.settle_first(cx, request);
+            let unsettled = commit.request.as_ref().is_some_and(|r| r.ticket.is_none());
+            if commit.next.is_some() || (commit.request.is_some() && !unsettled) {
+                return answer(cx, request.ticket, Reply::Commit(CommitResult::Busy));
             }
-            let reply = Reply::Commit(CommitResult::Busy);
-            return answer(cx, request.ticket, reply);
+            commit.next = Some(request);
+            if unsettled {
+                self.settle_first(cx);
+            }
+            return;
         }
         if self.repo.read_only || self.repo.branch.is_none() {
             let reply = Reply::Commit(CommitResult::NoBranch);
@@ -138,12 +145,22 @@ impl Engine {
         if self.table.changed.is_empty() && self.table.gone.links.is_empty() {
             return self.unchanged(cx, request.ticket);
         }
-        self.commit_serial += 1;
         let plan = self.cut();
-        let uploads = Uploads::new(plan.files_in_path_order());
+        self.start_commit(cx, Some(request), plan);
+    }
+
+    /// Starts with the data of a plan.
+    pub(crate) fn start_commit(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: Option<CommitRequest>,
+        plan: Plan,
+    ) {
+        self.commit_serial += 1;
         self.commit = Some(Box::new(Commit {
             request,
-            uploads,
+            next: None,
+            uploads: Uploads::of(&plan),
             phase: Phase::Data,
             puts: BTreeMap::new(),
             queued: VecDeque::new(),
@@ -175,6 +192,9 @@ impl Engine {
         self.send_puts(cx);
         let Some(commit) = &mut self.commit else { return };
         match commit.phase {
+            Phase::Data if commit.uploads.is_done() && commit.request.is_none() => {
+                self.spilled(cx);
+            }
             Phase::Data if commit.uploads.is_done() => {
                 commit.phase = Phase::Trees;
                 self.start_trees(cx);
@@ -215,6 +235,10 @@ impl Engine {
         let Some(commit) = &mut self.commit else { return };
         let changes = commit.plan.changes_of(ino);
         let root = commit.plan.dir_mut(ino).root;
+        if changes.is_empty() {
+            commit.trees.insert(TreeKey::Dir(ino), TreeMade { root, waits_for: 0 });
+            return self.tree_stored(cx, TreeKey::Dir(ino));
+        }
         self.update_tree(cx, TreeKey::Dir(ino), root, Changes::Directory(changes));
     }
 
@@ -277,8 +301,7 @@ impl Engine {
         let Some(made) = commit.trees.remove(&key) else { return };
         match key {
             TreeKey::File(ino) => {
-                let Some(root) = made.root else { unreachable!("a big file has pieces") };
-                self.file_tree_stored(ino, Content::Tree(root));
+                self.file_tree_stored(ino, made.root);
             }
             TreeKey::Links => {
                 commit.links = made.root;

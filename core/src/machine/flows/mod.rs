@@ -11,6 +11,8 @@ mod plan;
 mod pressure;
 mod publish;
 mod report;
+mod spill;
+mod task;
 mod trees;
 mod upload;
 

@@ -96,12 +96,10 @@ impl Engine {
             return Ok(Some(WaitKey::Layout(ino)));
         };
         file.uncover(generation, &located.holes);
-        let (dirty, cover, _) = file.spans();
         let mut first = None;
         for (offset, key) in located.pieces {
             let of_piece = offset.max(range.start)..(offset + key.len).min(range.end);
-            let wanted = cover.within(of_piece).any(|part| !dirty.contains(&part));
-            if wanted {
+            if !file.missing(of_piece).is_empty() {
                 let target = Target::File { ino, generation, offset };
                 self.load_piece(cx, key, target);
                 first = first.or(Some(WaitKey::Piece(key)));

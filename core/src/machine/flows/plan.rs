@@ -206,6 +206,9 @@ impl Engine {
                 plan.inodes.insert(*ino, planned(node, true));
             }
         }
+        // The root is always made anew: a snapshot begins with it.
+        let root = || planned(table.node(Ino::ROOT), false);
+        plan.inodes.entry(Ino::ROOT).or_insert_with(root);
         let inos: Vec<Ino> = plan.inodes.keys().copied().collect();
         for ino in inos {
             add_ancestors(table, &mut plan, ino);
@@ -224,7 +227,8 @@ impl Engine {
     }
 }
 
-fn planned(node: &Node, changed: bool) -> Planned {
+/// An inode as it is now, its file not sealed yet.
+pub(super) fn planned(node: &Node, changed: bool) -> Planned {
     let body = match &node.body {
         NodeBody::File(file) => PlannedBody::File(PlannedFile {
             file: Arc::clone(&file.file),

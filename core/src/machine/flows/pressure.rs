@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::engine::Engine;
+use super::engine::{Cx, Engine};
 use crate::sync::Arc;
 use crate::words::Ino;
 
@@ -53,6 +53,17 @@ impl Engine {
             self.make_room(len.saturating_mul(2), None);
             shared.around().budget.take_reserved(len)
         }
+    }
+
+    /// Memory runs short: clean data goes, and if that is not enough, dirty data is sent early.
+    pub(crate) fn relieve(&mut self, cx: &mut Cx<'_>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let budget = shared.around().budget;
+        self.make_room(budget.used_bytes() / 2, None);
+        if budget.is_pressed() {
+            self.begin_spill(cx);
+        }
+        true
     }
 
     /// Makes room for a write; whether there is some now.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::calls::{Owner, Retry};
-use super::commit::{Commit, CommitCall, CommitRequest, PutFor, answer};
-use super::engine::{Branch, Cx, Engine};
+use super::commit::{Commit, CommitCall, PutFor, answer};
+use super::engine::{Branch, Cx, Engine, WaitKey};
 use super::plan::{Planned, PlannedBody};
 use super::trees::error_of;
 use crate::format::{Hash, Linked, ObjectKind, RefBody, Snapshot};
@@ -13,7 +13,7 @@ use crate::shapes::{
     CommitResult, Condition, Etag, Key, Name, Reply, Slice, StoreError, StoreOutcome, StoreRequest,
 };
 use crate::sync::Arc;
-use crate::words::Ino;
+use crate::words::{Errno, Ino, Ticket};
 
 /// A ref on its way.
 #[derive(Debug)]
@@ -22,8 +22,6 @@ pub(crate) struct Publish {
     body: RefBody,
     /// How often the same bytes were sent after an unknown outcome.
     resent: u32,
-    /// The commit that was asked for while this one's outcome was unknown.
-    next: Option<CommitRequest>,
 }
 
 /// How often a ref is sent again while its outcome stays unknown and the ref unmoved.
@@ -50,7 +48,7 @@ impl Engine {
             && same(base)
         {
             let Some(commit) = self.commit.take() else { return };
-            let ticket = commit.request.ticket;
+            let ticket = ticket_of(&commit);
             self.take_over(*commit);
             let reply = Reply::Commit(CommitResult::Unchanged { snapshot: hash });
             return answer(cx, ticket, reply);
@@ -60,15 +58,15 @@ impl Engine {
 
     fn next_snapshot(&self) -> Option<Snapshot> {
         let commit = self.commit.as_ref()?;
-        let plan = &commit.plan;
+        let (plan, request) = (&commit.plan, commit.request.as_ref()?);
         let base_bytes = self.repo.snapshot.as_ref().map_or(0, |base| base.bytes);
         Some(Snapshot {
             root: plan.inode(Ino::ROOT)?,
             links: commit.links,
             parents: self.repo.base.into_iter().collect(),
-            time: commit.request.time,
-            author: commit.request.author.clone(),
-            message: commit.request.message.clone(),
+            time: request.time,
+            author: request.author.clone(),
+            message: request.message.clone(),
             next_ino: plan.next_ino,
             files: plan.count,
             bytes: plan.bytes(base_bytes),
@@ -82,9 +80,9 @@ impl Engine {
             generation: branch.body.generation + 1,
             snapshot: Some(snapshot),
             gc_epoch: branch.body.gc_epoch,
-            attempt: commit.request.attempt,
+            attempt: commit.request.as_ref().map_or(0, |request| request.attempt),
         };
-        commit.publish = Some(Publish { snapshot, body, resent: 0, next: None });
+        commit.publish = Some(Publish { snapshot, body, resent: 0 });
         self.send_ref(cx);
     }
 
@@ -163,9 +161,9 @@ impl Engine {
             objects: commit.objects + 1,
             bytes: commit.bytes,
         };
-        let ticket = commit.request.ticket;
+        let (ticket, next) = (ticket_of(&commit), commit.next.take());
         self.take_over(*commit);
-        match publish.next {
+        match next {
             // Nothing changed since: the commit that was settled is the answer.
             Some(next) if self.table.changed.is_empty() => {
                 answer(cx, next.ticket, Reply::Commit(result));
@@ -187,18 +185,14 @@ impl Engine {
     /// The outcome can't be learnt now: the next commit settles it.
     fn unknown(&mut self, cx: &mut Cx<'_>) {
         let Some(commit) = &mut self.commit else { return };
-        let next = commit.publish.as_mut().and_then(|publish| publish.next.take());
-        let ticket = next.map_or(commit.request.ticket.take(), |next| next.ticket);
-        answer(cx, ticket, Reply::Commit(CommitResult::Unknown));
+        let asked = commit.next.take().and_then(|next| next.ticket);
+        let first = commit.request.as_mut().and_then(|request| request.ticket.take());
+        answer(cx, asked.or(first), Reply::Commit(CommitResult::Unknown));
     }
 
     /// A commit is asked for while the outcome of the last is unknown: read the ref first.
-    pub(crate) fn settle_first(&mut self, cx: &mut Cx<'_>, request: CommitRequest) {
+    pub(crate) fn settle_first(&mut self, cx: &mut Cx<'_>) {
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
-        if publish.next.is_some() {
-            return answer(cx, request.ticket, Reply::Commit(CommitResult::Busy));
-        }
-        publish.next = Some(request);
         publish.resent = 0;
         self.read_ref(cx);
     }
@@ -210,10 +204,16 @@ impl Engine {
 
     fn give_up(&mut self, cx: &mut Cx<'_>, result: CommitResult) {
         let Some(commit) = self.commit.take() else { return };
-        let next = commit.publish.as_ref().and_then(|publish| publish.next.clone());
-        let ticket = next.map_or(commit.request.ticket, |next| next.ticket);
+        let (spill, ticket) = (commit.request.is_none(), ticket_of(&commit));
+        let next = commit.next.clone();
         self.put_back(*commit);
-        answer(cx, ticket, Reply::Commit(result));
+        self.wake(WaitKey::Room, Err(Errno::NoSpc));
+        match next {
+            Some(next) if spill => self.begin_commit(cx, next),
+            // The attempt that it came to settle was given up: it shares the answer.
+            Some(next) => answer(cx, next.ticket, Reply::Commit(result)),
+            None => answer(cx, ticket, Reply::Commit(result)),
+        }
     }
 
     fn branch_key(&self) -> Key {
@@ -248,6 +248,7 @@ impl Engine {
             }
         }
         self.let_go(&commit);
+        self.wake(WaitKey::Room, Ok(()));
     }
 
     /// The commit came to nothing: all that it took is uncommitted again.
@@ -280,7 +281,8 @@ impl Engine {
         self.let_go(&commit);
     }
 
-    fn let_go(&mut self, commit: &Commit) {
+    pub(crate) fn let_go(&mut self, commit: &Commit) {
+        self.shared.around().budget.set_spilling(false);
         self.table.held.clear();
         for ino in commit.plan.inodes.keys() {
             self.table.release(*ino);
@@ -307,4 +309,9 @@ fn record_of(commit: &Commit, ino: Ino, planned: &Planned) -> Option<Record> {
         return linked(commit, ino, planned).map(|linked| Record::Linked(Arc::new(linked)));
     }
     commit.plan.inode(ino).map(|inode| Record::Own(Arc::new(inode)))
+}
+
+/// Who waits for a commit's answer.
+fn ticket_of(commit: &Commit) -> Option<Ticket> {
+    commit.request.as_ref().and_then(|request| request.ticket)
 }

@@ -51,24 +51,34 @@ pub fn steps_of(seed: u64, len: usize) -> Vec<Step> {
     (0..len).map(|_| draw(&mut choices, &weights)).collect()
 }
 
-/// Plays one run for each seed, and makes the first failure short.
-///
-/// # Errors
-/// The first run that went wrong.
+/// Most failures that are looked at closely in one go.
+const FAILURES_MAX: usize = 8;
+
+/// Plays one run for each seed. The failures, each as short as it could be made; those that end
+/// with the same verb once.
+#[must_use]
 pub fn play_all(
     settings: impl Fn(u64) -> Setting,
     seeds: std::ops::Range<u64>,
     len: usize,
-) -> Result<(), Box<Failure>> {
+) -> Vec<Failure> {
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut looked_at = 0;
     for seed in seeds {
         let setting = settings(seed);
         let steps = steps_of(seed, len);
-        if let Err(why) = play(&setting, seed, &steps) {
-            let (steps, why) = shrink(&steps, why, |steps| play(&setting, seed, steps).err());
-            return Err(Box::new(Failure { seed, steps, why }));
+        let Err(why) = play(&setting, seed, &steps) else { continue };
+        let (steps, why) = shrink(&steps, why, |steps| play(&setting, seed, steps).err());
+        let last = steps.last().map(|step| step.verb);
+        if !failures.iter().any(|known| known.steps.last().map(|step| step.verb) == last) {
+            failures.push(Failure { seed, steps, why });
+        }
+        looked_at += 1;
+        if looked_at == FAILURES_MAX {
+            break;
         }
     }
-    Ok(())
+    failures
 }
 
 /// A tiny world: 8-byte blocks, and room for everything.

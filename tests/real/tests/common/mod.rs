@@ -5,11 +5,14 @@
 pub(crate) mod tree;
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The `vellum` binary: the one `VELLUM_BIN` names, else built here once per test executable, in
 /// the profile and target directory of the tests themselves.
@@ -68,4 +71,37 @@ pub(crate) fn fails(command: &mut Command, expected: i32) -> String {
     let (code, stdout, stderr) = run(command);
     assert_eq!(code, expected, "{command:?}\n{stdout}{stderr}");
     stderr
+}
+
+/// A directory with a repository in `repo`, and room for more.
+pub(crate) fn world() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = dir.path().join("repo");
+    ok(&mut vellum(["init".as_ref(), repo.as_os_str()]));
+    (dir, repo)
+}
+
+/// Imports, and answers what `--json` says.
+pub(crate) fn import(source: &Path, repo: &Path) -> Value {
+    let args = [OsStr::new("import"), source.as_ref(), repo.as_ref(), "--json".as_ref()];
+    ok_json(&mut vellum(args))
+}
+
+/// Exports all of a repository.
+pub(crate) fn export(repo: &str, to: &Path) {
+    ok(&mut vellum([OsStr::new("export"), repo.as_ref(), to.as_ref()]));
+}
+
+/// A path as text.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Makes a file that is a hole but for some data.
+pub(crate) fn sparse(path: &Path, size: u64, data: &[(u64, &[u8])]) {
+    let file = File::create(path).unwrap();
+    file.set_len(size).unwrap();
+    for (at, bytes) in data {
+        file.write_all_at(bytes, *at).unwrap();
+    }
 }

@@ -52,11 +52,18 @@ impl Bench {
 
     /// Mounts the repository at `name`, with these arguments too.
     pub(crate) fn mount_with(&self, name: &str, args: &[&str]) -> Mount<'_> {
+        self.mount_by(self.vellum(["mount"]).args(args), name)
+    }
+
+    /// Mounts the repository at `name` with these faults of the store.
+    pub(crate) fn mount_faulty(&self, name: &str, faults: &str) -> Mount<'_> {
+        self.mount_by(self.vellum(["mount"]).env("VELLUM_TEST_STORE", faults), name)
+    }
+
+    fn mount_by(&self, command: &mut Command, name: &str) -> Mount<'_> {
         let point = self.path(name);
         std::fs::create_dir_all(&point).unwrap();
-        let mut command = self.vellum(["mount"]);
-        command.arg(self.repository()).arg(&point).args(args);
-        common::ok(&mut command);
+        common::ok(command.arg(self.repository()).arg(&point));
         Mount { bench: self, point }
     }
 }
