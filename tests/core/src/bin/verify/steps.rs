@@ -49,7 +49,9 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
         Step {
             name: "lints",
             about: "clippy has nothing to say",
-            work: Work::Command(place.cargo("clippy --workspace --all-targets -- --deny warnings")),
+            work: Work::Command(
+                place.cargo("clippy --workspace --all-targets --keep-going -- --deny warnings"),
+            ),
         },
         Step {
             name: "build",
