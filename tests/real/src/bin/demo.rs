@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 fn demo() -> Result<(), String> {
     setup::check_fuse()?;
     if !setup::is_root() {
-        setup::install(&[setup::FUSE])?;
+        setup::install(&[setup::Need::fuse()])?;
     }
     let stage = Stage::new(binary()?)?;
     stage.play(&IMPORT)?;
