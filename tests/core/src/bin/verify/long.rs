@@ -22,12 +22,9 @@ const FSX_SEEDS: u64 = 10;
 const FSX_OPERATIONS: &str = "100000";
 
 pub(crate) fn steps(place: &Place) -> Vec<Step> {
-    let mut random = place.cargo(
-        "test --release --package vellum-core --package vellum-sim --package vellum-tests-core",
-    );
-    random.env("PROPTEST_CASES", PROPERTY_CASES).env(LONG.0, LONG.1);
-    let mut programs = place.cargo("test --package vellum-tests-real --no-fail-fast");
-    programs.env(LONG.0, LONG.1).env("VELLUM_BIN", place.vellum());
+    let mut tests = place.cargo("test --workspace --no-fail-fast");
+    tests.env("PROPTEST_CASES", PROPERTY_CASES).env(LONG.0, LONG.1);
+    tests.env("VELLUM_BIN", place.vellum());
     vec![
         Step {
             name: "docs",
@@ -40,28 +37,23 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             work: Work::Own(deny),
         },
         Step {
-            name: "random",
-            about: "properties and sequences, many times as long",
-            work: Work::Tests(random),
-        },
-        Step {
-            name: "programs",
-            about: "outside programs on real mounts, at their real size",
-            work: Work::Tests(programs),
+            name: "at length",
+            about: "all tests again: random ones many times as long, programs at their real size",
+            work: Work::Tests(tests),
         },
         Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
         Step {
             name: "bench",
             about: "in-process benchmarks, beside their controls",
             work: Work::Command(
-                place.cargo("run --release --package vellum-bench -- process --rounds 5"),
+                place.cargo("run --release --bin vellum-bench -- process --rounds 5"),
             ),
         },
         Step {
             name: "mounted",
             about: "mounted benchmarks, beside their controls",
             work: Work::Command(
-                place.cargo("run --release --package vellum-bench -- mounted --rounds 3"),
+                place.cargo("run --release --bin vellum-bench -- mounted --rounds 3"),
             ),
         },
     ]
