@@ -4,30 +4,44 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program, and the Debian package that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Name of the program.
-    pub program: &'static str,
+    pub program: String,
     /// Package to install.
-    pub package: &'static str,
+    pub package: String,
 }
 
 impl Need {
     /// `program`, which comes with `package`.
     #[must_use]
-    pub const fn new(program: &'static str, package: &'static str) -> Self {
-        Self { program, package }
+    pub fn new(program: &str, package: &str) -> Self {
+        Self { program: program.to_owned(), package: package.to_owned() }
+    }
+
+    /// What mounting and unmounting take, for a user other than root.
+    #[must_use]
+    pub fn fuse() -> Self {
+        Self::new("fusermount3", "fuse3")
+    }
+
+    /// Reads a list of lines `PROGRAM PACKAGE`. The package `-` stands for the Rust toolchain,
+    /// which is there.
+    #[must_use]
+    pub fn list(text: &str) -> Vec<Self> {
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .filter(|(_, package)| *package != "-")
+            .map(|(program, package)| Self::new(program, package))
+            .collect()
     }
 
     /// Whether the machine lacks it.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        find(self.program).is_none()
+        find(&self.program).is_none()
     }
 }
-
-/// Mounting and unmounting as a user other than root.
-pub const FUSE: Need = Need::new("fusermount3", "fuse3");
 
 /// Where `program` lies: in `PATH`, or where system programs are.
 #[must_use]
@@ -56,7 +70,7 @@ pub fn install(needs: &[Need]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package.as_str()).collect();
     packages.sort_unstable();
     packages.dedup();
     let command = format!("apt-get install -y {}", packages.join(" "));
@@ -70,7 +84,7 @@ pub fn install(needs: &[Need]) -> Result<(), String> {
         run(&mut apt)
     });
     let missing: Vec<&str> =
-        needs.iter().filter(|need| need.is_missing()).map(|need| need.program).collect();
+        needs.iter().filter(|need| need.is_missing()).map(|need| need.program.as_str()).collect();
     match tried {
         Ok(()) if missing.is_empty() => Ok(()),
         Ok(()) => Err(format!("{} is still missing; see what apt-get said", missing.join(", "))),
@@ -143,6 +157,12 @@ mod tests {
         assert!(!Need::new("sh", "dash").is_missing());
         assert!(Need::new("no-such-program", "none").is_missing());
         assert_eq!(install(&[Need::new("sh", "dash")]), Ok(()));
+    }
+
+    #[test]
+    fn a_list_of_programs_is_read() {
+        let needs = Need::list("cargo -\ngit git\nsetfattr attr\n");
+        assert_eq!(needs, [Need::new("git", "git"), Need::new("setfattr", "attr")]);
     }
 
     #[test]

@@ -9,9 +9,15 @@ use vellum_tests_core::play::{Setting, play, play_all, steps_of, tiny};
 /// Steps of one sequence.
 const STEPS: usize = 60;
 
-/// The seeds of a run, spread over the processors.
+/// How many times as many seeds the long tier takes.
+const LONG: u64 = 20;
+
+/// The seeds of a run, and more of them if the tests are to be long, spread over the processors.
 #[track_caller]
 fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
+    let long = std::env::var_os("VELLUM_LONG").is_some_and(|value| value == "1");
+    let count = (seeds.end - seeds.start) * if long { LONG } else { 1 };
+    let seeds = seeds.start..seeds.start + count;
     let workers = 2;
     let share = (seeds.end - seeds.start).div_ceil(workers);
     let failures: Vec<_> = std::thread::scope(|scope| {

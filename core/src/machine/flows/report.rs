@@ -183,11 +183,5 @@ fn join(path: &[u8], name: &Name) -> Arc<[u8]> {
 }
 
 fn same_xattrs(state: &XattrState, base: &Xattrs) -> bool {
-    match (state, base) {
-        (XattrState::Loaded(map), Xattrs::Inline(base)) => map.as_ref() == base,
-        (XattrState::Stored(piece), Xattrs::Stored(base)) => piece == base,
-        // Loaded from the store: changed or not, it is listed only if something else changed.
-        (XattrState::Loaded(_), Xattrs::Stored(_)) => true,
-        (XattrState::Stored(_), Xattrs::Inline(_)) => false,
-    }
+    state.record() == *base
 }

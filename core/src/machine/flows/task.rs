@@ -10,7 +10,6 @@ use super::piece::{PieceKey, Target};
 use super::trees::Asker;
 use crate::conc::Part;
 use crate::format::{Hashed, ObjectKind, ObjectName, Packed, Verified};
-use crate::machine::names::XattrState;
 use crate::shapes::{Slice, StoreError};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -175,7 +174,7 @@ impl Engine {
                 }
                 Item::Xattrs(ino, _) => {
                     if let Some(planned) = commit.plan.inodes.get_mut(&ino) {
-                        planned.xattrs = XattrState::Stored(piece);
+                        planned.xattrs.stored = Some(piece);
                     }
                 }
             }

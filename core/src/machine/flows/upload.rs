@@ -297,7 +297,7 @@ fn changed_chunks(image: &Image, old_size: u64, chunk_bytes: u64) -> BTreeMap<u6
 
 /// Encoded extended attributes, if they are too long for the entry.
 fn big_xattrs(planned: &Planned) -> Option<Slice> {
-    let XattrState::Loaded(map) = &planned.xattrs else { return None };
+    let XattrState { map: Some(map), stored: None } = &planned.xattrs else { return None };
     let encoded = encode_xattrs(map);
     (encoded.len() > bounds::XATTRS_INLINE_MAX_BYTES).then(|| Slice::whole(encoded))
 }

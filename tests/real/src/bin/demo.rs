@@ -101,7 +101,7 @@ fn main() -> ExitCode {
 fn demo() -> Result<(), String> {
     setup::check_fuse()?;
     if !setup::is_root() {
-        setup::install(&[setup::FUSE])?;
+        setup::install(&[setup::Need::fuse()])?;
     }
     let stage = Stage::new(binary()?)?;
     stage.play(&IMPORT)?;
@@ -130,7 +130,7 @@ fn binary() -> Result<PathBuf, String> {
     let target = profile.parent().ok_or("this program lies in no target directory")?;
     println!("Building vellum. The first time, this takes some minutes.");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--package", "vellum", "--bin", "vellum", "--manifest-path"]);
+    cargo.args(["build", "--bin", "vellum", "--manifest-path"]);
     cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
     cargo.arg("--target-dir").arg(target);
     if profile.ends_with("release") {

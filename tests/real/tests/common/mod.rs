@@ -30,7 +30,7 @@ fn build() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let profile = executable.parent().unwrap().parent().unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "vellum", "--bin", "vellum"]);
+    cargo.args(["build", "--quiet", "--bin", "vellum"]);
     cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
     cargo.arg("--target-dir").arg(profile.parent().unwrap());
     if profile.file_name() == Some(OsStr::new("release")) {

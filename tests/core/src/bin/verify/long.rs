@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::run::{self, Place};
-use crate::steps::{Step, Work};
+use crate::steps::{Step, Work, add_components};
 
 /// Tools of the long tier, with the version that was tried.
 const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
@@ -14,45 +14,58 @@ const FSX: (&str, &str) = ("fsx", "0.3.2");
 /// Random cases of each property, in place of 256.
 const PROPERTY_CASES: &str = "20000";
 
-/// How many times the fast tier's random sequences are played, with other seeds.
-const SEQUENCE_FACTOR: &str = "20";
+/// Makes sequences many and the work of outside programs as big as real work.
+const LONG: (&str, &str) = ("VELLUM_LONG", "1");
 
 /// Runs of fsx, and operations of each.
 const FSX_SEEDS: u64 = 10;
 const FSX_OPERATIONS: &str = "100000";
 
 pub(crate) fn steps(place: &Place) -> Vec<Step> {
-    let mut random = place.cargo(
-        "test --release --package vellum-core --package vellum-sim --package vellum-tests-core",
-    );
-    random.env("PROPTEST_CASES", PROPERTY_CASES).env("VELLUM_SEQUENCE_FACTOR", SEQUENCE_FACTOR);
+    let mut tests = place.cargo("test --workspace --no-fail-fast");
+    tests.env("PROPTEST_CASES", PROPERTY_CASES).env(LONG.0, LONG.1);
+    tests.env("VELLUM_BIN", place.vellum());
     vec![
+        Step {
+            name: "docs",
+            about: "the toolchain's documentation, which is real input for tests",
+            work: Work::Own(documentation),
+        },
         Step {
             name: "deny",
             about: "licences, sources, doubles and advisories of what we depend on",
             work: Work::Own(deny),
         },
         Step {
-            name: "random",
-            about: "properties and sequences, many times as long",
-            work: Work::Tests(random),
+            name: "at length",
+            about: "all tests again: random ones many times as long, programs at their real size",
+            work: Work::Tests(tests),
         },
         Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
         Step {
             name: "bench",
             about: "in-process benchmarks, beside their controls",
             work: Work::Command(
-                place.cargo("run --release --package vellum-bench -- process --rounds 5"),
+                place.cargo("run --release --bin vellum-bench -- process --rounds 5"),
             ),
         },
         Step {
             name: "mounted",
             about: "mounted benchmarks, beside their controls",
             work: Work::Command(
-                place.cargo("run --release --package vellum-bench -- mounted --rounds 3"),
+                place.cargo("run --release --bin vellum-bench -- mounted --rounds 3"),
             ),
         },
     ]
+}
+
+fn documentation(place: &Place) -> Result<(), String> {
+    let mut rustc = Command::new("rustc");
+    let said = rustc.current_dir(&place.root).args(["--print", "sysroot"]).output();
+    let sysroot = said.map_err(|error| format!("rustc: {error}"))?.stdout;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
+    let here = sysroot.join("share/doc/rust/html").is_dir();
+    add_components(place, if here { &[] } else { &["rust-docs"] })
 }
 
 /// Builds a tool from the registry unless it is here.

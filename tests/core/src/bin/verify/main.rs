@@ -93,7 +93,7 @@ fn summary(tier: &str, ended: &[Ended]) -> ExitCode {
             Ok(()) => "ok".to_owned(),
             Err(why) => format!("FAILED: {why}"),
         };
-        println!("  {name:8} {:>8}  {verdict}{tests}", time(*took));
+        println!("  {name:9} {:>9}  {verdict}{tests}", time(*took));
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     if ended.iter().all(|step| step.result.is_ok()) && sum.failed == 0 {

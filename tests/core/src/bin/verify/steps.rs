@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use vellum_tests_core::setup::{self, FUSE, Need, find, shown};
+use vellum_tests_core::setup::{self, Need, find, shown};
 
 use crate::run::{self, Place};
 
@@ -23,16 +23,8 @@ pub(crate) enum Work {
     Own(fn(&Place) -> Result<(), String>),
 }
 
-/// Programs that the tests call, beside those that every Debian has.
-const NEEDS: [Need; 7] = [
-    FUSE,
-    Need::new("git", "git"),
-    Need::new("python3", "python3-minimal"),
-    Need::new("rsync", "rsync"),
-    Need::new("sqlite3", "sqlite3"),
-    Need::new("setfattr", "attr"),
-    Need::new("setfacl", "acl"),
-];
+/// Where the tests list the programs that they call, beside those that every Debian has.
+const PROGRAMS: &str = "tests/real/tests/common/programs.txt";
 
 /// The steps, in order. All builds but those of the models share one profile and one set of
 /// features, so that every package is compiled once.
@@ -49,7 +41,9 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
         Step {
             name: "lints",
             about: "clippy has nothing to say",
-            work: Work::Command(place.cargo("clippy --workspace --all-targets -- --deny warnings")),
+            work: Work::Command(
+                place.cargo("clippy --workspace --all-targets --keep-going -- --deny warnings"),
+            ),
         },
         Step {
             name: "build",
@@ -82,11 +76,19 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
 
 fn needs(place: &Place) -> Result<(), String> {
     let components = components(place);
-    let packages = setup::install(&NEEDS);
+    let packages = programs(place);
     let fuse = setup::check_fuse();
     let wrong: Vec<String> =
         [components, packages, fuse].into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
+
+fn programs(place: &Place) -> Result<(), String> {
+    let list = place.root.join(PROGRAMS);
+    let list = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let mut needs = vec![Need::fuse()];
+    needs.extend(Need::list(&list));
+    setup::install(&needs)
 }
 
 /// A minimal toolchain has neither rustfmt nor clippy.
@@ -99,6 +101,11 @@ fn components(place: &Place) -> Result<(), String> {
         .into_iter()
         .filter_map(|(tool, component)| lacks(tool).then_some(component))
         .collect();
+    add_components(place, &missing)
+}
+
+/// Adds parts of the Rust toolchain, after it said so.
+pub(crate) fn add_components(place: &Place, missing: &[&str]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -107,6 +114,6 @@ fn components(place: &Place) -> Result<(), String> {
         format!("the Rust toolchain lacks {}, and there is no rustup", missing.join(", "))
     })?;
     let mut rustup = Command::new(rustup);
-    rustup.current_dir(&place.root).args(["component", "add"]).args(&missing);
+    rustup.current_dir(&place.root).args(["component", "add"]).args(missing);
     run::run(&mut rustup).1.map_err(|why| format!("{why}; run `{}`", shown(&rustup)))
 }
