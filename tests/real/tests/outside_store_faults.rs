@@ -35,11 +35,12 @@ fn import(bench: &Bench, name: &str) {
     common::ok(bench.vellum(["import"]).arg(bench.path(name)).arg(bench.repository()));
 }
 
-/// The longest of the fastest 99 of 100 writes of 4 KiB, over files whose base was never read.
-fn p99_of_writes(root: &Path, files: u64) -> Duration {
+/// The longest of the fastest 99 of 100 writes of 4 KiB into files below `dir`.
+fn p99_of_writes(dir: &Path, files: u64) -> Duration {
     let mut took = Vec::new();
     for n in 0..files {
-        let file = OpenOptions::new().write(true).open(root.join(format!("f{n}"))).unwrap();
+        let path = dir.join(format!("f{n}"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
         for write in 0..100 {
             let begun = Instant::now();
             file.write_all_at(&[1; 4096], (write * 7919) % 100_000).unwrap();
@@ -61,9 +62,14 @@ fn writes_to_files_that_were_never_read_stay_fast_over_a_stuck_store() {
     let control = bench.path("stuck");
     fs::write(&control, b"").unwrap();
     let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
-    // A machine that is busy with other tests may be slow; a write that waits is slow each time.
-    let best = (0..5).map(|_| p99_of_writes(mount.root(), 60)).min().unwrap();
-    assert!(best < Duration::from_millis(1), "{best:?}");
+    let plain = bench.path("plain");
+    fs::create_dir(&plain).unwrap();
+    let rounds = (0..5).map(|_| (p99_of_writes(mount.root(), 60), p99_of_writes(&plain, 60)));
+    let (ours, control) = rounds.min().unwrap();
+    println!("p99 of writes over a stuck store {ours:?}, to a local file system {control:?}");
+    // A machine that is busy with other tests is slow for everybody; who waits for the store
+    // is slow each time.
+    assert!(ours < Duration::from_millis(1).max(10 * control), "{ours:?} {control:?}");
     fs::remove_file(&control).unwrap();
     let mut expected = bytes(7, 200_000);
     (0..100).for_each(|n| expected[(n * 7919) % 100_000..][..4096].fill(1));

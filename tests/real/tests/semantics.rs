@@ -82,7 +82,8 @@ fn every_claim_names_tests_that_exist() {
 
 #[test]
 fn every_test_of_semantics_is_named_by_a_claim() {
-    let named: BTreeSet<String> = claims(&page()).iter().flat_map(|claim| tests_of(claim)).collect();
+    let named: BTreeSet<String> =
+        claims(&page()).iter().flat_map(|claim| tests_of(claim)).collect();
     let tests = all_tests();
     for test in tests.iter().filter(|test| test.starts_with("outside_semantics::")) {
         assert!(named.contains(test), "no claim names {test}");
@@ -91,7 +92,8 @@ fn every_test_of_semantics_is_named_by_a_claim() {
 
 #[test]
 fn a_claim_without_a_test_is_found() {
-    let page = "text\n- One claim\n  goes on. (`a::b`,\n  `c::d`)\n- Two. (`a::b`, c)\n- Three.\n\n  no\n";
+    let page =
+        "text\n- One claim\n  goes on. (`a::b`,\n  `c::d`)\n- Two. (`a::b`, c)\n- Three.\n\n  no\n";
     let found: Vec<Vec<String>> = claims(page).iter().map(|claim| tests_of(claim)).collect();
     assert_eq!(found, [vec!["a::b".to_owned(), "c::d".to_owned()], vec![], vec![]]);
     let tests = tests_in("a", "#[test]\nfn b() {}\nfn d() {}\n");
