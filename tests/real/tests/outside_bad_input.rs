@@ -91,6 +91,7 @@ fn every_damage_to_data_is_eio_and_names_the_object() {
         // Bytes behind those that were asked for do no harm.
         assert!(refused >= if what == "bytes too many" { 0 } else { 2 }, "{what}: {refused}");
         let log = mount.log();
+        assert!(!log.contains('\u{1b}'), "a log file has no colours: {log}");
         let name = |object: &PathBuf| object.file_name().unwrap().to_str().unwrap().to_owned();
         let named = chunks.iter().filter(|chunk| log.contains(&name(chunk))).count();
         assert!(named >= refused.min(2), "{what}: {log}");
