@@ -10,7 +10,7 @@ use crate::shapes::{Allocate, WriteFlags};
 use crate::words::{Epoch, Errno, Time};
 
 /// Budget that a file takes at once, so that writes seldom touch the shared counter.
-const CREDIT_BYTES: u64 = 1 << 20;
+pub(super) const CREDIT_BYTES: u64 = 1 << 20;
 /// Sizes of buffers below a whole block: small files must not take whole blocks.
 const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
 
@@ -97,14 +97,18 @@ impl State {
 
     /// The most memory that writing a part can take.
     fn need_bytes(&self, part: &BlockPart) -> u64 {
-        let masks = u64::from(self.block_bytes.div_ceil(64)) * 16;
         let class = class_of(part.end, self.block_bytes);
         let bytes = match self.blocks.get(&part.index) {
             Some(block) if block.writable(part.end) => 0,
             Some(block) => class.max(block.capacity()),
             None => class,
         };
-        bytes as u64 + masks
+        bytes as u64 + self.masks_bytes()
+    }
+
+    /// The most memory that the masks of a block can take beside the block.
+    pub(super) fn masks_bytes(&self) -> u64 {
+        u64::from(self.block_bytes.div_ceil(64)) * 16
     }
 
     /// Writes a part whose memory is reserved.
@@ -174,6 +178,10 @@ impl State {
             Allocate::Zero { keep_size } => (true, !keep_size),
         };
         if clears {
+            // A hole in the middle of a block may turn its masks into bitmaps.
+            if !self.reserve(around, 2 * self.masks_bytes(), true) {
+                return Err(Errno::NoSpc);
+            }
             self.forget(range.start..range.end.min(self.size));
             self.settle(around, CREDIT_BYTES);
         }
@@ -335,7 +343,7 @@ impl State {
     }
 
     /// Makes sure that there is credit for `need` bytes.
-    fn reserve(&mut self, around: Around<'_>, need: u64, reserved: bool) -> bool {
+    pub(super) fn reserve(&mut self, around: Around<'_>, need: u64, reserved: bool) -> bool {
         let Some(short) = need.checked_sub(self.credit).filter(|short| *short > 0) else {
             return true;
         };
@@ -353,7 +361,7 @@ impl State {
     }
 
     /// A block took `before` bytes and takes `after`: the difference is credit.
-    fn recharge(&mut self, before: u64, after: u64) {
+    pub(super) fn recharge(&mut self, before: u64, after: u64) {
         self.charged = self.charged + after - before;
         self.credit = (self.credit + before)
             .checked_sub(after)
@@ -361,7 +369,7 @@ impl State {
     }
 
     /// Bytes that were a block's stay with the image that froze them, and charged until it is gone.
-    fn leave(&mut self, left_bytes: u64) {
+    pub(super) fn leave(&mut self, left_bytes: u64) {
         if let Some(sealed) = &mut self.sealed {
             sealed.left_bytes += left_bytes;
             self.credit = self

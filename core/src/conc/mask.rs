@@ -85,6 +85,17 @@ impl Mask {
         }
     }
 
+    /// One run from its first byte to its last.
+    #[must_use]
+    pub fn hull(&self, block_bytes: u32) -> Self {
+        let runs = self.runs();
+        let mut hull = Self::default();
+        if let (Some(first), Some(last)) = (runs.first(), runs.last()) {
+            hull.insert(first.start..last.end, block_bytes);
+        }
+        hull
+    }
+
     /// Its runs, in order.
     #[must_use]
     pub fn runs(&self) -> Vec<Range<u32>> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::block::Block;
+use super::edit::CREDIT_BYTES;
 use super::file::{Around, FileAttr, Slow, Why};
 use super::image::{Image, ImageBlock};
 use crate::shapes::{Spans, Whence};
@@ -145,6 +146,10 @@ impl State {
             .collect();
         blocks.sort_unstable_by_key(|block| block.index);
         self.sealed = Some(Sealed { cover: Spans::below(self.size), left_bytes: 0 });
+        // The bitmaps of what was dirty are the image's now.
+        let bitmaps = blocks.iter().map(|block| block.dirty.heap_bytes()).sum();
+        self.recharge(bitmaps, 0);
+        self.leave(bitmaps);
         Image {
             ino,
             version: self.version,
@@ -170,13 +175,23 @@ impl State {
     /// The image came to nothing: what was dirty at the seal and is still there is dirty again.
     pub(super) fn unseal(&mut self, around: Around<'_>, image: &Image) {
         let sealed = self.sealed.take().expect("an image is dropped once, while it is out");
+        self.credit += sealed.left_bytes;
         for was in &image.blocks {
             let Some(block) = self.blocks.get_mut(&was.index) else { continue };
+            let before = block.memory_bytes();
             let mut dirty = was.dirty.clone();
             dirty.keep(&block.valid, self.block_bytes);
-            block.dirty.merge(&dirty, self.block_bytes);
+            dirty.merge(&block.dirty, self.block_bytes);
+            let after = before - block.dirty.heap_bytes() + dirty.heap_bytes();
+            if self.credit + before < after {
+                // No memory for a bitmap: one run may say too much, never too little.
+                dirty = dirty.hull(self.block_bytes);
+            }
+            block.dirty = dirty;
+            let after = block.memory_bytes();
+            self.recharge(before, after);
         }
-        self.free(around, sealed.left_bytes);
+        self.settle(around, CREDIT_BYTES);
     }
 
     /// The dirty bytes of every block, as ranges of the file.

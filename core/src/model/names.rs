@@ -157,6 +157,9 @@ impl Model {
         }
         let ino = self.tree.find(parent, name)?;
         let target = self.tree.look(to_parent, to_name)?;
+        if target.is_none() && self.tree.vacant(to_parent, to_name) == Err(Errno::NoEnt) {
+            return Err(Errno::NoEnt);
+        }
         match (mode, target) {
             (RenameMode::NoReplace, Some(_)) => return Err(Errno::Exist),
             (RenameMode::Exchange, None) => return Err(Errno::NoEnt),

@@ -310,8 +310,14 @@ fn extended_attributes_of_the_kept_kinds_are_kept() {
     removexattr(&path, "user.a").unwrap();
     assert_eq!(removexattr(&path, "user.a"), Err(rustix::io::Errno::NODATA));
     // Version 2; owner, group and others may read.
-    let acl = b"\x02\0\0\0\x01\0\x04\0\xff\xff\xff\xff\x04\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
-    let acl = setxattr(&path, "system.posix_acl_access", acl, XattrFlags::empty());
+    let acl = [
+        &b"\x02\0\0\0"[..],
+        b"\x01\0\x04\0\xff\xff\xff\xff",
+        b"\x04\0\x04\0\xff\xff\xff\xff",
+        b"\x20\0\x04\0\xff\xff\xff\xff",
+    ]
+    .concat();
+    let acl = setxattr(&path, "system.posix_acl_access", &acl, XattrFlags::empty());
     assert_eq!(acl, Err(rustix::io::Errno::OPNOTSUPP));
 }
 

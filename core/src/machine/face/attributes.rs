@@ -180,13 +180,13 @@ impl Machine {
     fn put_xattrs(&mut self, cx: &mut Cx<'_>, ino: Ino, map: XattrMap) -> Result<Reply, Stop> {
         self.engine.register(ino)?;
         let node = self.engine.table.node_mut(ino);
-        node.xattrs = XattrState::Loaded(Arc::new(map));
+        node.xattrs = XattrState::unstored(map);
         node.edit_attr(|attr| attr.ctime = cx.now.wall);
         Ok(Reply::Done)
     }
 
     fn xattrs(&mut self, cx: &mut Cx<'_>, ino: Ino) -> Result<Arc<XattrMap>, Stop> {
-        if let XattrState::Loaded(map) = &self.node(ino)?.xattrs {
+        if let Some(map) = &self.node(ino)?.xattrs.map {
             return Ok(Arc::clone(map));
         }
         match self.engine.want_xattrs(cx, ino) {

@@ -117,6 +117,9 @@ impl Machine {
         }
         let limit = self.engine.shared.limits.file_bytes;
         let end = offset.checked_add(len).filter(|end| *end <= limit).ok_or(Errno::FBig)?;
+        if how == Allocate::KeepSize {
+            return Ok(Reply::Done);
+        }
         self.engine.register(handle.file.ino)?;
         let shared = Arc::clone(&self.engine.shared);
         handle.file.allocate(shared.around(), cx.now.wall, offset..end, how)?;

@@ -29,6 +29,7 @@ impl Machine {
         to: (Ino, &Name),
         mode: RenameMode,
     ) -> Result<Reply, Stop> {
+        self.node(to.0)?.dir().ok_or(Errno::NotDir)?;
         let source_ino = self.resident(cx, from.0, from.1)?;
         let target_node = self.node(to.0)?;
         target_node.dir().ok_or(Errno::NotDir)?;

@@ -280,9 +280,9 @@ impl Engine {
     fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Errno> {
         let map = decode_xattrs(bytes).map_err(|_| Errno::Io)?;
         if let Some(node) = self.table.get_mut(ino)
-            && matches!(node.xattrs, XattrState::Stored(_))
+            && node.xattrs.map.is_none()
         {
-            node.xattrs = XattrState::Loaded(Arc::new(map));
+            node.xattrs.map = Some(Arc::new(map));
         }
         Ok(())
     }
@@ -306,7 +306,9 @@ impl Engine {
 
     /// Extended attributes are in memory, or the request waits for them.
     pub(crate) fn want_xattrs(&mut self, cx: &mut Cx<'_>, ino: Ino) -> Option<WaitKey> {
-        let XattrState::Stored(piece) = &self.table.get(ino)?.xattrs else { return None };
+        let XattrState { map: None, stored: Some(piece) } = &self.table.get(ino)?.xattrs else {
+            return None;
+        };
         let key = PieceKey::of(piece)?;
         self.load_piece(cx, key, Target::Xattrs(ino));
         Some(WaitKey::Piece(key))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::engine::Engine;
 use crate::conc::{File, FileAttr, Image};
-use crate::format::{Body, Entry, Inode, Meta, NodeRef, Xattrs};
+use crate::format::{Body, Entry, Inode, Meta, NodeRef};
 use crate::machine::names::{
     Gone, Layout, Node, NodeBody, Record, Slot, Table, What, XattrState, size_of,
 };
@@ -126,10 +126,7 @@ impl Plan {
     pub(crate) fn inode(&self, ino: Ino) -> Option<Inode> {
         let planned = self.inodes.get(&ino)?;
         let FileAttr { mode, uid, gid, mtime, ctime, .. } = planned.attr;
-        let xattrs = match &planned.xattrs {
-            XattrState::Loaded(map) => Xattrs::Inline(map.as_ref().clone()),
-            XattrState::Stored(piece) => Xattrs::Stored(piece.clone()),
-        };
+        let xattrs = planned.xattrs.record();
         let body = match &planned.body {
             PlannedBody::File(file) => {
                 let stored = file.stored.clone()?;

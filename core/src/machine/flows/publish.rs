@@ -231,6 +231,11 @@ impl Engine {
             }
             let node = self.table.node_mut(*ino);
             node.base = Some(record);
+            let unchanged = matches!((&node.xattrs.map, &planned.xattrs.map),
+                (Some(now), Some(then)) if Arc::ptr_eq(now, then));
+            if unchanged {
+                node.xattrs.stored.clone_from(&planned.xattrs.stored);
+            }
             match &planned.body {
                 PlannedBody::File(planned) => {
                     if let (Some(file), Some(stored)) = (node.file_mut(), &planned.stored) {

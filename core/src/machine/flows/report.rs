@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::engine::Engine;
 use crate::format::{Body, Xattrs, bounds};
-use crate::machine::names::{Node, NodeBody, Slot, XattrState};
+use crate::machine::names::{LinkName, Node, NodeBody, Slot, XattrState};
 use crate::shapes::{Change, ChangeKind, Diff, FileKind, Name, Spans, StatFs, Status};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -45,11 +45,12 @@ impl Engine {
             if node.names.is_empty() && *ino != Ino::ROOT {
                 continue;
             }
-            let path = self.path(*ino);
-            changes.extend(self.change_of(node, &path));
+            for path in self.kept_paths(node) {
+                changes.extend(self.change_of(node, &path));
+            }
             let Some(dir) = node.dir() else { continue };
             for (name, was) in &dir.dir.touched {
-                changes.extend(self.change_of_name(*ino, &path, name, was.as_ref()));
+                changes.extend(self.change_of_name(*ino, name, was.as_ref()));
             }
         }
         changes.sort_by(|a, b| (&a.path, a.change).cmp(&(&b.path, b.change)));
@@ -59,13 +60,7 @@ impl Engine {
     }
 
     /// How a name differs from what it stood for.
-    fn change_of_name(
-        &self,
-        parent: Ino,
-        path: &[u8],
-        name: &Name,
-        was: Option<&Slot>,
-    ) -> Option<Change> {
+    fn change_of_name(&self, parent: Ino, name: &Name, was: Option<&Slot>) -> Option<Change> {
         let now = super::directory::find(self, parent, name);
         let (change, kind, ino) = match (was, now) {
             (None, None) => return None,
@@ -80,15 +75,12 @@ impl Engine {
                 self.table.get(ino).map_or(0, |node| self.send_bytes(node))
             }
         };
-        Some(Change { path: join(path, name), change, kind, send_bytes })
+        Some(Change { path: join(&self.path(parent)?, name), change, kind, send_bytes })
     }
 
     /// How an inode that keeps its name differs from the snapshot.
     fn change_of(&self, node: &Node, path: &[u8]) -> Option<Change> {
         let base = node.base.as_ref()?.inode();
-        if self.is_renamed(node) {
-            return None;
-        }
         let send_bytes = self.send_bytes(node);
         let same_content = match (&node.body, &base.body) {
             (NodeBody::File(file), Body::File { size, content }) => {
@@ -114,13 +106,18 @@ impl Engine {
         Some(Change { path: Arc::from(path), change, kind: node.kind(), send_bytes })
     }
 
-    /// Whether the inode's name is new in its directory: it is listed there.
-    fn is_renamed(&self, node: &Node) -> bool {
-        node.names.iter().any(|name| {
+    /// The paths at which an inode stood before, as far as the mount knows them.
+    fn kept_paths(&self, node: &Node) -> Vec<Vec<u8>> {
+        if node.ino == Ino::ROOT {
+            return vec![Vec::new()];
+        }
+        let is_kept = |name: &&LinkName| {
             let dir = self.table.get(name.parent).and_then(Node::dir);
             let was = dir.and_then(|dir| dir.dir.touched.get(&name.name));
-            was.is_some_and(|was| was.as_ref().is_none_or(|slot| slot.ino != node.ino))
-        })
+            was.is_none_or(|was| was.as_ref().is_some_and(|slot| slot.ino == node.ino))
+        };
+        let path = |name: &LinkName| Some(join(&self.path(name.parent)?, &name.name).to_vec());
+        node.names.iter().filter(is_kept).filter_map(path).collect()
     }
 
     /// Bytes of content that a commit would send for an inode, an upper bound.
@@ -167,16 +164,17 @@ impl Engine {
         with_holes.contains(&(0..file.layout.size))
     }
 
-    /// The path of an inode, by its first name.
-    fn path(&self, ino: Ino) -> Vec<u8> {
+    /// The path of a directory; none if it is not in memory.
+    fn path(&self, ino: Ino) -> Option<Vec<u8>> {
         let mut names: Vec<&[u8]> = Vec::new();
         let mut at = ino;
-        while let Some(name) = self.table.get(at).and_then(|node| node.names.first()) {
+        while at != Ino::ROOT {
+            let name = self.table.get(at)?.names.first()?;
             names.push(name.name.as_ref());
             at = name.parent;
         }
         names.reverse();
-        names.join(&b'/')
+        Some(names.join(&b'/'))
     }
 }
 
@@ -185,11 +183,5 @@ fn join(path: &[u8], name: &Name) -> Arc<[u8]> {
 }
 
 fn same_xattrs(state: &XattrState, base: &Xattrs) -> bool {
-    match (state, base) {
-        (XattrState::Loaded(map), Xattrs::Inline(base)) => map.as_ref() == base,
-        (XattrState::Stored(piece), Xattrs::Stored(base)) => piece == base,
-        // Loaded from the store: changed or not, it is listed only if something else changed.
-        (XattrState::Loaded(_), Xattrs::Stored(_)) => true,
-        (XattrState::Stored(_), Xattrs::Inline(_)) => false,
-    }
+    state.record() == *base
 }

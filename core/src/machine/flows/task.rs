@@ -10,7 +10,6 @@ use super::piece::{PieceKey, Target};
 use super::trees::Asker;
 use crate::conc::Part;
 use crate::format::{Hashed, ObjectKind, ObjectName, Packed, Verified};
-use crate::machine::names::XattrState;
 use crate::shapes::{Slice, StoreError};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -169,13 +168,13 @@ impl Engine {
                 Item::Data(ino, range) => {
                     if let Some(made) = commit.uploads.made.get_mut(&ino) {
                         made.waits_for -= 1;
-                        made.changes.insert(range.start, Some(piece));
+                        made.new.insert(range.start, piece);
                     }
                     self.maybe_finish_file(cx, ino);
                 }
                 Item::Xattrs(ino, _) => {
                     if let Some(planned) = commit.plan.inodes.get_mut(&ino) {
-                        planned.xattrs = XattrState::Stored(piece);
+                        planned.xattrs.stored = Some(piece);
                     }
                 }
             }

@@ -1,5 +1,5 @@
-//! The data of a commit: which files are sent, and how each is cut into chunks or packed. Objects are
-//! made by tasks.
+//! The data of a commit: which files are sent, and how each is cut into chunks or packed. Objects
+//! are made by tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -40,14 +40,22 @@ pub(crate) struct Uploads {
 }
 
 /// What is known of a file's new content.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FileMade {
-    /// Chunks that are not stored yet.
+    /// Pieces that are not stored yet.
     pub(super) waits_for: usize,
-    /// Pieces that change, by offset.
-    pub(super) changes: BTreeMap<u64, Option<Piece>>,
-    /// All pieces that stay, by offset, unless the tree is too big to read whole.
-    kept: Option<BTreeMap<u64, Piece>>,
+    /// Pieces made by this commit, by offset.
+    pub(super) new: BTreeMap<u64, Piece>,
+    rest: Rest,
+}
+
+/// The pieces that stay.
+#[derive(Debug)]
+enum Rest {
+    /// These, by offset.
+    List(BTreeMap<u64, Piece>),
+    /// Those of this piece tree but for some offsets, and those made anew.
+    Tree { root: NodeRef, gone: Vec<u64> },
 }
 
 impl Uploads {
@@ -100,7 +108,6 @@ impl Engine {
     }
 
     fn look_at_file(&mut self, cx: &mut Cx<'_>, ino: Ino) {
-        let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         commit.plan.seal(ino);
         let file = commit.plan.file_mut(ino);
@@ -110,21 +117,34 @@ impl Engine {
             file.stored = Some(layout);
         } else if image.size <= bounds::PACKED_MAX_BYTES {
             self.small_file(cx, ino, &image);
+        } else if let Some(range) = self.to_locate(&image, &layout) {
+            let Some(commit) = &mut self.commit else { return };
+            commit.uploads.locating.insert(ino, range);
+            self.locate_kept(cx, ino);
         } else {
-            let tail = image.size.div_ceil(chunk_bytes) * chunk_bytes;
-            let known = match &layout.content {
-                Content::Pieces(_) => true,
-                Content::Tree(root) => {
-                    root.count <= WHOLE_TREE_PIECES || tail / chunk_bytes <= WHOLE_TREE_PIECES
-                }
-            };
-            if known {
-                commit.uploads.locating.insert(ino, 0..tail.min(layout.size));
-                self.locate_kept(cx, ino);
-            } else {
-                self.cut_into_chunks(cx, ino, None);
-            }
+            self.cut_into_chunks(cx, ino, None);
         }
+    }
+
+    /// The range of a layout whose pieces must be known to make the new one: none if its piece tree
+    /// is big, and only gains and changes pieces.
+    fn to_locate(&self, image: &Image, layout: &Layout) -> Option<Range<u64>> {
+        let root = match &layout.content {
+            Content::Pieces(_) => return Some(0..layout.size),
+            Content::Tree(root) => root,
+        };
+        if self.fits_a_list(image.size, root) {
+            return Some(0..layout.size.min(image.size));
+        }
+        let stays = 0..layout.size.min(image.size);
+        let loses = image.size < layout.size || image.data_ranges().iter().all(|r| *r != stays);
+        loses.then_some(0..layout.size)
+    }
+
+    /// Whether a file has few enough chunks to make its list of pieces anew.
+    fn fits_a_list(&self, size: u64, root: &NodeRef) -> bool {
+        let chunks = size.div_ceil(u64::from(self.repo.chunk_bytes));
+        root.count.min(chunks) <= WHOLE_TREE_PIECES
     }
 
     fn small_file(&mut self, cx: &mut Cx<'_>, ino: Ino, image: &Image) {
@@ -133,8 +153,8 @@ impl Engine {
             data = std::iter::once(0..image.size).collect();
         }
         let Some(commit) = &mut self.commit else { return };
-        let kept = Some(BTreeMap::new());
-        let made = FileMade { waits_for: data.len(), changes: BTreeMap::new(), kept };
+        let (new, rest) = (BTreeMap::new(), Rest::List(BTreeMap::new()));
+        let made = FileMade { waits_for: data.len(), new, rest };
         commit.uploads.made.insert(ino, made);
         for range in data {
             self.collect(cx, Item::Data(ino, range));
@@ -187,73 +207,63 @@ impl Engine {
         }
     }
 
-    /// Decides chunk by chunk what is kept, what is a hole, and what is uploaded.
-    fn cut_into_chunks(&mut self, cx: &mut Cx<'_>, ino: Ino, kept: Option<BTreeMap<u64, Piece>>) {
+    /// Decides chunk by chunk what is kept, what is a hole, and what is uploaded. `old` is what the
+    /// layout has, if that had to be known.
+    fn cut_into_chunks(&mut self, cx: &mut Cx<'_>, ino: Ino, old: Option<BTreeMap<u64, Piece>>) {
         let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         let file = commit.plan.file_mut(ino);
-        let (image, old_size) = (file.image.clone().expect("sealed before"), file.layout.size);
-        let mut made = FileMade { kept, ..FileMade::default() };
-        let mut chunks = Vec::new();
-        let mut at = 0;
-        while at < image.size {
-            let range = at..(at + chunk_bytes).min(image.size);
-            let old_end = (at + chunk_bytes).min(old_size);
-            if image.is_hole(&range) {
-                made.changes.insert(at, None);
-            } else if image.changed(&range) || old_end != range.end {
-                made.waits_for += 1;
-                chunks.push((ino, range));
+        let (image, layout) = (file.image.clone().expect("sealed before"), file.layout.clone());
+        let chunks = changed_chunks(&image, layout.size, chunk_bytes);
+        let is_made = |at: &u64| chunks.contains_key(&(at / chunk_bytes * chunk_bytes));
+        let stays = |at: &u64, piece: &Piece| {
+            *at < image.size && !is_made(at) && !image.is_hole(&(*at..at + piece.len_bytes()))
+        };
+        let (kept, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            old.unwrap_or_default().into_iter().partition(|(at, piece)| stays(at, piece));
+        let rest = match layout.content {
+            Content::Tree(root) if !self.fits_a_list(image.size, &root) => {
+                let gone = lost.into_keys().filter(|at| !is_made(at)).collect();
+                Rest::Tree { root, gone }
             }
-            at += chunk_bytes;
-        }
-        while at < old_size {
-            made.changes.insert(at, None);
-            at += chunk_bytes;
-        }
-        commit.uploads.chunks.extend(chunks);
+            Content::Tree(_) | Content::Pieces(_) => Rest::List(kept),
+        };
+        let made = FileMade { waits_for: chunks.len(), new: BTreeMap::new(), rest };
+        let Some(commit) = &mut self.commit else { return };
+        commit.uploads.chunks.extend(chunks.into_iter().map(|(at, end)| (ino, at..end)));
         commit.uploads.made.insert(ino, made);
         self.maybe_finish_file(cx, ino);
     }
 
-    /// All chunks of a file are stored: make its list of pieces, or change its piece tree.
+    /// All pieces of a file are stored: make its list of pieces, or change its piece tree.
     pub(super) fn maybe_finish_file(&mut self, cx: &mut Cx<'_>, ino: Ino) {
-        let chunk_bytes = u64::from(self.repo.chunk_bytes);
         let Some(commit) = &mut self.commit else { return };
         if commit.uploads.made.get(&ino).is_none_or(|made| made.waits_for > 0) {
             return;
         }
         let Some(made) = commit.uploads.made.get_mut(&ino) else { return };
-        let changes = std::mem::take(&mut made.changes);
-        let kept = made.kept.take();
+        let new = std::mem::take(&mut made.new);
         let file = commit.plan.file_mut(ino);
         let size = file.image.as_ref().map_or(0, |image| image.size);
-        let Some(mut all) = kept else {
-            let Content::Tree(root) = file.layout.content.clone() else {
-                unreachable!("only a tree can be too big to read whole")
-            };
-            let key = TreeKey::File(ino);
-            return self.update_tree(cx, key, Some(root), Changes::Pieces(changes));
-        };
-        for (at, piece) in changes {
-            // A small file's pieces need not lie where chunks do.
-            let stale: Vec<u64> = all.range(at..at + chunk_bytes).map(|(at, _)| *at).collect();
-            stale.iter().for_each(|at| {
-                all.remove(at);
-            });
-            if let Some(piece) = piece {
-                all.insert(at, piece);
+        let (root, changes) = match &mut made.rest {
+            Rest::Tree { root, gone } => {
+                let gone = std::mem::take(gone).into_iter().map(|at| (at, None));
+                let new = new.into_iter().map(|(at, piece)| (at, Some(piece)));
+                (Some(*root), gone.chain(new).collect())
             }
-        }
-        all.retain(|at, _| *at < size);
-        let pieces = with_holes(&all, size);
-        if pieces.len() <= bounds::INLINE_MAX_PIECES {
-            file.stored = Some(Layout { size, content: Content::Pieces(pieces) });
-            commit.uploads.made.remove(&ino);
-        } else {
-            let all = all.into_iter().map(|(at, piece)| (at, Some(piece))).collect();
-            self.update_tree(cx, TreeKey::File(ino), None, Changes::Pieces(all));
-        }
+            Rest::List(kept) => {
+                let mut all = std::mem::take(kept);
+                all.extend(new);
+                let pieces = with_holes(&all, size);
+                if pieces.len() <= bounds::INLINE_MAX_PIECES {
+                    file.stored = Some(Layout { size, content: Content::Pieces(pieces) });
+                    commit.uploads.made.remove(&ino);
+                    return;
+                }
+                (None, all.into_iter().map(|(at, piece)| (at, Some(piece))).collect())
+            }
+        };
+        self.update_tree(cx, TreeKey::File(ino), root, Changes::Pieces(changes));
     }
 
     /// A file's piece tree is stored.
@@ -270,9 +280,24 @@ impl Engine {
     }
 }
 
+/// Chunks that hold data and are not stored as they are, each by its offset with its end.
+fn changed_chunks(image: &Image, old_size: u64, chunk_bytes: u64) -> BTreeMap<u64, u64> {
+    let mut chunks = BTreeMap::new();
+    for data in image.data_ranges() {
+        for index in data.start / chunk_bytes..data.end.div_ceil(chunk_bytes) {
+            let at = index * chunk_bytes;
+            let end = (at + chunk_bytes).min(image.size);
+            if image.changed(&(at..end)) || (at + chunk_bytes).min(old_size) != end {
+                chunks.insert(at, end);
+            }
+        }
+    }
+    chunks
+}
+
 /// Encoded extended attributes, if they are too long for the entry.
 fn big_xattrs(planned: &Planned) -> Option<Slice> {
-    let XattrState::Loaded(map) = &planned.xattrs else { return None };
+    let XattrState { map: Some(map), stored: None } = &planned.xattrs else { return None };
     let encoded = encode_xattrs(map);
     (encoded.len() > bounds::XATTRS_INLINE_MAX_BYTES).then(|| Slice::whole(encoded))
 }

@@ -56,11 +56,36 @@ pub(crate) struct Node {
     pub(crate) base: Option<Record>,
 }
 
-/// Extended attributes, in memory or still in the store.
+/// Extended attributes: in memory, in the store, or both.
 #[derive(Clone, Debug)]
-pub(crate) enum XattrState {
-    Loaded(Arc<XattrMap>),
-    Stored(Piece),
+pub(crate) struct XattrState {
+    /// The values; `None` until they are loaded.
+    pub(crate) map: Option<Arc<XattrMap>>,
+    /// Where they are stored, if they are too long for the entry and unchanged since.
+    pub(crate) stored: Option<Piece>,
+}
+
+impl XattrState {
+    /// Values that are in memory only.
+    pub(crate) fn unstored(map: XattrMap) -> Self {
+        Self { map: Some(Arc::new(map)), stored: None }
+    }
+
+    fn of(xattrs: &Xattrs) -> Self {
+        match xattrs {
+            Xattrs::Inline(map) => Self::unstored(map.clone()),
+            Xattrs::Stored(piece) => Self { map: None, stored: Some(piece.clone()) },
+        }
+    }
+
+    /// What an inode's record says of them.
+    pub(crate) fn record(&self) -> Xattrs {
+        match (&self.stored, &self.map) {
+            (Some(piece), _) => Xattrs::Stored(piece.clone()),
+            (None, Some(map)) => Xattrs::Inline(map.as_ref().clone()),
+            (None, None) => Xattrs::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -156,10 +181,7 @@ impl Node {
             Body::CharDevice { rdev } => special(attr, FileKind::CharDevice, *rdev),
             Body::BlockDevice { rdev } => special(attr, FileKind::BlockDevice, *rdev),
         };
-        let xattrs = match &inode.meta.xattrs {
-            Xattrs::Inline(map) => XattrState::Loaded(Arc::new(map.clone())),
-            Xattrs::Stored(piece) => XattrState::Stored(piece.clone()),
-        };
+        let xattrs = XattrState::of(&inode.meta.xattrs);
         let mut node = Self::fresh(inode.ino, names, body);
         (node.linked, node.xattrs, node.base) = (linked, xattrs, Some(record.clone()));
         node
@@ -174,7 +196,7 @@ impl Node {
             children: 0,
             names,
             linked: false,
-            xattrs: XattrState::Loaded(Arc::new(XattrMap::new())),
+            xattrs: XattrState::unstored(XattrMap::new()),
             body,
             base: None,
         }

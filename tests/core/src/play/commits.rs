@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vellum_core::model::{Body, Tree};
-use vellum_core::shapes::{Attr, CommitResult, Op, Reply};
+use vellum_core::shapes::{Attr, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
 use vellum_sim::mount;
 use vellum_sim::store::Faults;
@@ -126,7 +126,7 @@ impl Player {
                 (Some(_), None) | (None, Some(_)) => true,
                 (None, None) => false,
             };
-            if differs && !listed.contains_key(&path[..]) {
+            if differs && !is_told(&listed, path) {
                 let path = path.escape_ascii();
                 return Err(format!("{path} differs, and the diff is {diff:?}"));
             }
@@ -137,6 +137,13 @@ impl Player {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a diff tells of a path: itself, or a directory above it that came, went or was replaced.
+fn is_told(listed: &BTreeMap<&[u8], ChangeKind>, path: &[u8]) -> bool {
+    let above = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
+    let moved = |dir: &[u8]| listed.get(dir).is_some_and(|how| *how != ChangeKind::Attributes);
+    listed.contains_key(path) || above.into_iter().any(moved)
 }
 
 /// Whether a path shows another thing: another inode, content or attributes. The times and links

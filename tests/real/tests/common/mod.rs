@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod programs;
 pub(crate) mod tree;
 
 use std::ffi::OsStr;
