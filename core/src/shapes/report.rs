@@ -88,8 +88,8 @@ pub enum CommitResult {
     Busy,
     /// There is no branch to commit to: a bare snapshot or a tag is mounted, or it is read-only.
     NoBranch,
-    /// The repository is garbage collected, which this version knows nothing of: it can't tell which
-    /// objects are condemned, so it must not build upon any.
+    /// The repository is garbage collected, which this version knows nothing of: it can't tell
+    /// which objects are condemned, so it must not build upon any.
     Collected {
         /// The ref that says so.
         key: String,

@@ -80,8 +80,8 @@ impl Machine {
         self.engine.table.release(ino);
     }
 
-    /// A linked inode with one name left goes back into its directory, if that is in memory; else it
-    /// stays in the link table, which readers accept.
+    /// A linked inode with one name left goes back into its directory, if that is in memory; else
+    /// it stays in the link table, which readers accept.
     fn leave_link_table(&mut self, ino: Ino) {
         let node = self.engine.table.node(ino);
         let [last] = &node.names[..] else { return };

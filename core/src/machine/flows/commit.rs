@@ -9,7 +9,7 @@ use super::job::{Changes, Job, JobOwner, Made, Product, Work};
 use super::plan::{Plan, PlannedBody};
 use super::publish::Publish;
 use super::task::packed_of;
-use super::trees::{Asker, error_of};
+use super::trees::Asker;
 use super::upload::Uploads;
 use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key};
 use crate::shapes::{CommitResult, Condition, Effect, Etag, Key, Reply};
@@ -380,20 +380,20 @@ impl Engine {
             CommitCall::Put(id) => {
                 commit.sent -= 1;
                 let Some(put) = commit.puts.get_mut(&id) else { return };
-                match outcome {
-                    StoreOutcome::Stored { .. } => {
+                match outcome.stored() {
+                    Ok(_) => {
                         commit.objects += 1;
                         commit.bytes += put.object.len_bytes();
                         self.object_stored(cx, id);
                     }
-                    StoreOutcome::Failed(StoreError::Exists | StoreError::Mismatch) => {
+                    Err(StoreError::Exists | StoreError::Mismatch) => {
                         let request = StoreRequest::Get { key: put.key.clone(), range: None };
                         let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
                         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
                     }
-                    other => {
+                    Err(error) => {
                         let key = put.key.clone();
-                        self.commit_failed(cx, key, error_of(other));
+                        self.commit_failed(cx, key, error);
                     }
                 }
                 self.send_puts(cx);
@@ -407,8 +407,8 @@ impl Engine {
     /// The object that was there already was read: its bytes are checked, not its name trusted.
     fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
         let Some(put) = self.commit.as_mut().and_then(|c| c.puts.get_mut(&id)) else { return };
-        match outcome {
-            StoreOutcome::Got { body: bytes, etag } => {
+        match outcome.got() {
+            Ok((bytes, etag)) => {
                 put.wrong = Some(etag);
                 let work = Work::Verify { hash: put.object.hash(), bytes };
                 self.calls.compute(
@@ -417,13 +417,13 @@ impl Engine {
                     JobOwner::Commit(self.commit_serial, CommitWork::Check(id)),
                 );
             }
-            StoreOutcome::Failed(StoreError::NotFound) => {
+            Err(StoreError::NotFound) => {
                 put.wrong = None;
                 self.put_again(cx, id);
             }
-            other => {
+            Err(error) => {
                 let key = put.key.clone();
-                self.commit_failed(cx, key, error_of(other));
+                self.commit_failed(cx, key, error);
             }
         }
     }

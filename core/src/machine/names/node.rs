@@ -172,7 +172,7 @@ impl Node {
                 NodeBody::File(FileNode { file, layout })
             }
             Body::Directory { root, subdirs } => {
-                let dir = Directory::stored(root.clone(), *subdirs);
+                let dir = Directory::stored(*root, *subdirs);
                 NodeBody::Dir(DirNode { attr, dir })
             }
             Body::Symlink { target } => other(attr, What::Symlink(Arc::clone(target))),
