@@ -280,7 +280,8 @@ mod tests {
         for at in (1..256).step_by(2) {
             mask.insert(at..at + 1, 256);
         }
-        assert_eq!(mask.runs(), [0..256]);
+        assert_eq!(mask.gaps(0..256).len(), 0);
+        assert!(mask.contains(0..256));
         assert_eq!(mask.heap_bytes(), 0);
     }
 }

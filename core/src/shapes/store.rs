@@ -117,6 +117,36 @@ pub enum StoreOutcome {
     Failed(StoreError),
 }
 
+impl StoreOutcome {
+    /// The body and identity that a Get came to.
+    ///
+    /// # Errors
+    /// It failed; an outcome of another request counts as `Unsupported`.
+    pub fn got(self) -> Result<(Vec<u8>, Etag), StoreError> {
+        match self {
+            Self::Got { body, etag } => Ok((body, etag)),
+            Self::Failed(error) => Err(error),
+            Self::Found { .. } | Self::Stored { .. } | Self::Listed { .. } | Self::Deleted => {
+                Err(StoreError::Unsupported)
+            }
+        }
+    }
+
+    /// The identity that a Put came to.
+    ///
+    /// # Errors
+    /// It failed; an outcome of another request counts as `Unsupported`.
+    pub fn stored(self) -> Result<Etag, StoreError> {
+        match self {
+            Self::Stored { etag } => Ok(etag),
+            Self::Failed(error) => Err(error),
+            Self::Got { .. } | Self::Found { .. } | Self::Listed { .. } | Self::Deleted => {
+                Err(StoreError::Unsupported)
+            }
+        }
+    }
+}
+
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreError {

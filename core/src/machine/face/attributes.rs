@@ -4,7 +4,7 @@ use super::machine::Machine;
 use crate::format::{XattrMap, bounds};
 use crate::machine::flows::{Cx, Stop, find};
 use crate::machine::names::{Node, NodeBody, OtherNode, What, XattrState};
-use crate::shapes::{FileKind, Name, Reply, SetAttr, SetTime, XattrMode};
+use crate::shapes::{Attr, FileKind, Name, Reply, SetAttr, SetTime, XattrMode};
 use crate::sync::Arc;
 use crate::words::{Errno, Ino, Time};
 
@@ -37,9 +37,14 @@ impl Machine {
 
     /// Answers with an inode that the kernel now knows once more.
     pub(super) fn entry(&mut self, ino: Ino) -> Reply {
+        Reply::Entry(self.known(ino))
+    }
+
+    /// The kernel now knows an inode once more.
+    pub(super) fn known(&mut self, ino: Ino) -> Attr {
         let node = self.engine.table.node_mut(ino);
         node.lookups += 1;
-        Reply::Entry(node.attr())
+        node.attr()
     }
 
     pub(super) fn forget(&mut self, ino: Ino, count: u64) -> Result<Reply, Stop> {
@@ -81,10 +86,8 @@ impl Machine {
         }
         self.engine.register(ino)?;
         let wall = cx.now.wall;
-        if let Some(size) = set.size {
-            self.resize(ino, wall, size)?;
-        }
-        self.engine.table.node_mut(ino).edit_attr(|attr| {
+        let shared = Arc::clone(&self.engine.shared);
+        self.engine.table.node_mut(ino).edit(shared.around(), wall, set.size, |attr| {
             if kind != FileKind::Directory && (set.uid.is_some() || set.gid.is_some()) {
                 attr.drop_set_id();
             }
@@ -97,7 +100,7 @@ impl Machine {
                 Some(SetTime::At(time)) => time,
             };
             attr.ctime = set.ctime.unwrap_or(wall);
-        });
+        })?;
         self.getattr(ino)
     }
 

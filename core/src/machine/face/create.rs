@@ -86,10 +86,7 @@ impl Machine {
         self.slot_is_free()?;
         let ino = self.make(cx, at, New::File, mode, caller)?;
         let fh = self.open_file(ino, flags)?;
-        match self.entry(ino) {
-            Reply::Entry(attr) => Ok(Reply::Created(attr, fh)),
-            other => Ok(other),
-        }
+        Ok(Reply::Created(self.known(ino), fh))
     }
 
     /// Makes an inode and its first name.

@@ -114,8 +114,8 @@ impl Calls {
     }
 
     /// Sends a request again, under a new id: each id is answered once.
-    pub(crate) fn resend(&mut self, cx: &mut Cx<'_>, call: Box<Call>) {
-        self.issue(cx, *call);
+    pub(crate) fn resend(&mut self, cx: &mut Cx<'_>, call: Call) {
+        self.issue(cx, call);
     }
 
     /// What a timer was armed for; `None` when it is spent.

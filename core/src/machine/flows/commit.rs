@@ -9,7 +9,7 @@ use super::job::{Changes, Job, JobOwner, Made, Product, Work};
 use super::plan::{Plan, PlannedBody};
 use super::publish::Publish;
 use super::task::packed_of;
-use super::trees::{Asker, error_of};
+use super::trees::Asker;
 use super::upload::Uploads;
 use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key};
 use crate::shapes::{CommitResult, Condition, Effect, Etag, Key, Reply};
@@ -138,15 +138,25 @@ impl Engine {
             }
             return;
         }
-        if self.repo.read_only || self.repo.branch.is_none() {
-            let reply = Reply::Commit(CommitResult::NoBranch);
-            return answer(cx, request.ticket, reply);
+        if let Some(refusal) = self.refusal() {
+            return answer(cx, request.ticket, Reply::Commit(refusal));
         }
         if self.table.changed.is_empty() && self.table.gone.links.is_empty() {
             return self.unchanged(cx, request.ticket);
         }
         let plan = self.cut();
         self.start_commit(cx, Some(request), plan);
+    }
+
+    /// Why nothing can be committed from this mount.
+    fn refusal(&self) -> Option<CommitResult> {
+        match &self.repo.branch {
+            Some(branch) if branch.body.gc_epoch != 0 => {
+                Some(CommitResult::Collected { key: branch.key.clone() })
+            }
+            Some(_) if !self.repo.read_only => None,
+            Some(_) | None => Some(CommitResult::NoBranch),
+        }
     }
 
     /// Starts with the data of a plan.
@@ -370,20 +380,20 @@ impl Engine {
             CommitCall::Put(id) => {
                 commit.sent -= 1;
                 let Some(put) = commit.puts.get_mut(&id) else { return };
-                match outcome {
-                    StoreOutcome::Stored { .. } => {
+                match outcome.stored() {
+                    Ok(_) => {
                         commit.objects += 1;
                         commit.bytes += put.object.len_bytes();
                         self.object_stored(cx, id);
                     }
-                    StoreOutcome::Failed(StoreError::Exists | StoreError::Mismatch) => {
+                    Err(StoreError::Exists | StoreError::Mismatch) => {
                         let request = StoreRequest::Get { key: put.key.clone(), range: None };
                         let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
                         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
                     }
-                    other => {
+                    Err(error) => {
                         let key = put.key.clone();
-                        self.commit_failed(cx, key, error_of(other));
+                        self.commit_failed(cx, key, error);
                     }
                 }
                 self.send_puts(cx);
@@ -397,8 +407,8 @@ impl Engine {
     /// The object that was there already was read: its bytes are checked, not its name trusted.
     fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
         let Some(put) = self.commit.as_mut().and_then(|c| c.puts.get_mut(&id)) else { return };
-        match outcome {
-            StoreOutcome::Got { body: bytes, etag } => {
+        match outcome.got() {
+            Ok((bytes, etag)) => {
                 put.wrong = Some(etag);
                 let work = Work::Verify { hash: put.object.hash(), bytes };
                 self.calls.compute(
@@ -407,13 +417,13 @@ impl Engine {
                     JobOwner::Commit(self.commit_serial, CommitWork::Check(id)),
                 );
             }
-            StoreOutcome::Failed(StoreError::NotFound) => {
+            Err(StoreError::NotFound) => {
                 put.wrong = None;
                 self.put_again(cx, id);
             }
-            other => {
+            Err(error) => {
                 let key = put.key.clone();
-                self.commit_failed(cx, key, error_of(other));
+                self.commit_failed(cx, key, error);
             }
         }
     }

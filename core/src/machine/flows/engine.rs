@@ -157,7 +157,7 @@ impl Engine {
     pub(crate) fn timer(&mut self, cx: &mut Cx<'_>, id: TimerId) -> Option<Due> {
         match self.calls.due(id)? {
             Due::Retry(call) => {
-                self.calls.resend(cx, call);
+                self.calls.resend(cx, *call);
                 None
             }
             due @ Due::Deadline => Some(due),

@@ -9,7 +9,7 @@ use super::calls::{Owner, Retry};
 use super::engine::{Cx, Engine, WaitKey};
 use super::gather::NodeKind;
 use super::job::{Job, JobOwner, Made, Product, Work};
-use super::trees::{Asker, CHECKS, error_of, said};
+use super::trees::{Asker, CHECKS, said};
 use crate::conc::Installed;
 use crate::format::{
     Content, Hash, ObjectKind, ObjectName, Piece, Pieces, UpdateError, Verified, decode_xattrs,
@@ -205,12 +205,12 @@ impl Engine {
     }
 
     pub(crate) fn piece_fetched(&mut self, cx: &mut Cx<'_>, key: PieceKey, outcome: StoreOutcome) {
-        match outcome {
-            StoreOutcome::Got { body: bytes, .. } => {
+        match outcome.got() {
+            Ok((bytes, _)) => {
                 let work = Work::Verify { hash: key.hash, bytes };
                 self.calls.compute(cx, Job(work), JobOwner::Piece(key));
             }
-            other => self.piece_failed(cx, key, &error_of(other), "can't be read"),
+            Err(error) => self.piece_failed(cx, key, &error, "can't be read"),
         }
     }
 

@@ -262,9 +262,7 @@ fn add_ancestors(table: &Table, plan: &mut Plan, ino: Ino) {
             return;
         }
         let Some(parent) = planned_node.names.first().map(|(parent, _)| *parent) else { return };
-        if !plan.inodes.contains_key(&parent) {
-            plan.inodes.insert(parent, planned(table.node(parent), false));
-        }
+        plan.inodes.entry(parent).or_insert_with(|| planned(table.node(parent), false));
         at = parent;
     }
 }

@@ -6,7 +6,6 @@ use super::calls::{Owner, Retry};
 use super::commit::{Commit, CommitCall, PutFor, answer};
 use super::engine::{Branch, Cx, Engine, WaitKey};
 use super::plan::{Planned, PlannedBody};
-use super::trees::error_of;
 use crate::format::{Hash, Linked, ObjectKind, RefBody, Snapshot};
 use crate::machine::names::Record;
 use crate::shapes::{
@@ -107,13 +106,13 @@ impl Engine {
 
     /// The put of the ref was answered.
     pub(crate) fn ref_answered(&mut self, cx: &mut Cx<'_>, outcome: StoreOutcome) {
-        match outcome {
-            StoreOutcome::Stored { etag } => self.published(cx, etag),
-            StoreOutcome::Failed(StoreError::Mismatch | StoreError::Ambiguous) => self.read_ref(cx),
-            other => {
+        match outcome.stored() {
+            Ok(etag) => self.published(cx, etag),
+            Err(StoreError::Mismatch | StoreError::Ambiguous) => self.read_ref(cx),
+            Err(error) => {
                 // Refused, or never applied: the ref is where it was.
                 let key = self.branch_key();
-                self.commit_failed(cx, key, error_of(other));
+                self.commit_failed(cx, key, error);
             }
         }
     }
@@ -122,17 +121,8 @@ impl Engine {
     pub(crate) fn ref_read(&mut self, cx: &mut Cx<'_>, outcome: StoreOutcome) {
         let Some(branch) = &self.repo.branch else { return };
         let generation = branch.body.generation;
-        let (body, etag) = match outcome {
-            StoreOutcome::Got { body, etag } => match RefBody::decode(&body) {
-                Ok(body) => (body, etag),
-                Err(_) => return self.unknown(cx),
-            },
-            StoreOutcome::Found { .. }
-            | StoreOutcome::Stored { .. }
-            | StoreOutcome::Listed { .. }
-            | StoreOutcome::Deleted
-            | StoreOutcome::Failed(_) => return self.unknown(cx),
-        };
+        let Ok((body, etag)) = outcome.got() else { return self.unknown(cx) };
+        let Ok(body) = RefBody::decode(&body) else { return self.unknown(cx) };
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
         if body == publish.body {
             self.published(cx, etag);

@@ -123,12 +123,12 @@ impl Engine {
 
     pub(crate) fn node_fetched(&mut self, cx: &mut Cx<'_>, hash: Hash, outcome: StoreOutcome) {
         let Some(loading) = self.trees.loading.get(&hash) else { return };
-        match outcome {
-            StoreOutcome::Got { body: bytes, .. } => {
+        match outcome.got() {
+            Ok((bytes, _)) => {
                 let work = Work::Node { kind: loading.kind, node: loading.node, bytes };
                 self.calls.compute(cx, Job(work), JobOwner::Node(hash));
             }
-            other => self.node_failed(cx, hash, error_of(other), "can't be read"),
+            Err(error) => self.node_failed(cx, hash, error, "can't be read"),
         }
     }
 
@@ -201,18 +201,6 @@ impl Engine {
             }
             Asker::Commit(..) => {}
         }
-    }
-}
-
-/// What went wrong with a request that was to give bytes.
-pub(super) fn error_of(outcome: StoreOutcome) -> StoreError {
-    match outcome {
-        StoreOutcome::Failed(error) => error,
-        StoreOutcome::Got { .. }
-        | StoreOutcome::Found { .. }
-        | StoreOutcome::Stored { .. }
-        | StoreOutcome::Listed { .. }
-        | StoreOutcome::Deleted => StoreError::Unsupported,
     }
 }
 
