@@ -7,7 +7,7 @@ mod progress;
 mod repo_commands;
 mod text;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -64,6 +64,7 @@ fn start_log(verbose: u8) {
     // It fails if there is a log already, which is then as good.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .with_target(false)
         .try_init();

@@ -275,6 +275,12 @@ impl Daemon {
                 format!("there is no branch that a commit of {point} could move"),
                 "mount a branch: REPO@BRANCH, without --read-only".to_owned(),
             ),
+            CommitResult::Collected { key } => (
+                Exit::Store,
+                format!("{key}: the repository is garbage collected, by a newer Vellum"),
+                "upgrade Vellum, mount the branch again elsewhere and copy your changes there"
+                    .to_owned(),
+            ),
             CommitResult::Failed { key, error } => {
                 (exit_of(&error), format!("{key}: {}", describe(&error)), again.to_owned())
             }

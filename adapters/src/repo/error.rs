@@ -61,6 +61,8 @@ pub enum RepoError {
     Conflict { branch: String, theirs: Option<Hash> },
     /// It is not known whether the branch was moved.
     OutcomeUnknown { branch: String },
+    /// The repository is garbage collected, by a newer Vellum.
+    Collected { key: String },
     /// Interrupted by a signal.
     Interrupted,
     /// Work was lost to a failure inside the program.
@@ -100,7 +102,7 @@ impl RepoError {
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
             Self::Conflict { .. } => Exit::Conflict,
-            Self::OutcomeUnknown { .. } | Self::Lost { .. } => Exit::Store,
+            Self::OutcomeUnknown { .. } | Self::Lost { .. } | Self::Collected { .. } => Exit::Store,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -148,6 +150,9 @@ impl RepoError {
             }
             Self::OutcomeUnknown { .. } => {
                 "run it again: what is there already is not sent again".into()
+            }
+            Self::Collected { .. } => {
+                "upgrade Vellum: this one can't tell what is condemned".into()
             }
             Self::Interrupted => "nothing was published; run it again to go on".into(),
             Self::Lost { .. } => "run it again; please report this if it persists".into(),
@@ -280,6 +285,9 @@ impl fmt::Display for RepoError {
             }
             Self::OutcomeUnknown { branch } => {
                 write!(f, "it is not known whether branch `{branch}` was moved")
+            }
+            Self::Collected { key } => {
+                write!(f, "{key}: the repository is garbage collected, by a newer Vellum")
             }
             Self::Interrupted => write!(f, "interrupted"),
             Self::Lost { doing } => write!(f, "the work to {doing} was lost"),

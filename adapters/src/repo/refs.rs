@@ -1,6 +1,8 @@
 //! Refs: resolving names, and moving a branch by compare-and-swap.
 
-use vellum_core::format::{Hash, ObjectKind, ObjectName, RefBody, RefKind, object_key, ref_key};
+use vellum_core::format::{
+    GC_STATE_KEY, Hash, ObjectKind, ObjectName, RefBody, RefKind, object_key, ref_key,
+};
 use vellum_core::shapes::{Condition, Etag, Key, StoreError};
 
 use super::asks::pause;
@@ -117,6 +119,9 @@ impl Repo {
             if let Some((body, etag)) = self.read_ref(&key).await? {
                 return Ok(Branch { name: name.to_owned(), key, body, etag });
             }
+            if asks::get(self.store(), GC_STATE_KEY, None).await.is_ok() {
+                return Err(RepoError::Collected { key });
+            }
             let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: attempt()? };
             match asks::put_ref(self.store(), &key, body.encode(), Condition::Absent).await {
                 Ok(()) | Err(StoreError::Exists) => {}
@@ -134,6 +139,9 @@ impl Repo {
     /// [`RepoError::Conflict`] when somebody else moved it; [`RepoError::OutcomeUnknown`] when the
     /// store does not tell.
     pub async fn publish(&self, branch: &Branch, snapshot: Hash) -> Result<(), RepoError> {
+        if branch.body.gc_epoch != 0 {
+            return Err(RepoError::Collected { key: branch.key.clone() });
+        }
         let body = RefBody {
             generation: branch.body.generation + 1,
             snapshot: Some(snapshot),

@@ -133,6 +133,21 @@ impl File {
         self.state.write(|s| s.resize(around, wall, size))
     }
 
+    /// Cuts or extends, and changes attributes, in one step. The file must be registered.
+    pub(crate) fn resize_and_set(
+        &self,
+        around: Around<'_>,
+        wall: Time,
+        size: u64,
+        f: impl FnOnce(&mut FileAttr),
+    ) -> Result<(), Errno> {
+        self.state.write(|s| {
+            s.resize(around, wall, size)?;
+            f(&mut s.attr);
+            Ok(())
+        })
+    }
+
     /// Allocates, punches or zeroes. The file must be registered.
     pub(crate) fn allocate(
         &self,

@@ -12,8 +12,8 @@ mod shared;
 mod state;
 
 pub use budget::Budget;
+pub(crate) use file::{Around, Installed, Why};
 pub use file::{File, FileAttr, Slow};
-pub(crate) use file::{Installed, Why};
 pub use handles::{Handle, Handles};
 pub use handover::Handover;
 pub use image::{Image, ImageBlock, Part};

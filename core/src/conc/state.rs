@@ -184,7 +184,7 @@ impl State {
             dirty.merge(&block.dirty, self.block_bytes);
             let after = before - block.dirty.heap_bytes() + dirty.heap_bytes();
             if self.credit + before < after {
-                // No memory for a bitmap: a run that holds all of it says too much, never too little.
+                // No memory for a bitmap: one run may say too much, never too little.
                 dirty = dirty.hull(self.block_bytes);
             }
             block.dirty = dirty;

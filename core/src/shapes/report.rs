@@ -88,6 +88,12 @@ pub enum CommitResult {
     Busy,
     /// There is no branch to commit to: a bare snapshot or a tag is mounted, or it is read-only.
     NoBranch,
+    /// The repository is garbage collected, which this version knows nothing of: it can't tell which
+    /// objects are condemned, so it must not build upon any.
+    Collected {
+        /// The ref that says so.
+        key: String,
+    },
     /// What the store answered last, and for which key. The edits are still here; run it again.
     Failed {
         /// Object that could not be written or read.

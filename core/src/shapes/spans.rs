@@ -119,7 +119,8 @@ mod tests {
             let mut spans = Spans::default();
             let mut bytes = [false; 128];
             for (add, start, len) in edits {
-                if add { spans.insert(start..start + len) } else { spans.remove(start..start + len) }
+                let range = start..start + len;
+                if add { spans.insert(range) } else { spans.remove(range) }
                 for at in start..start + len {
                     bytes[usize::try_from(at).unwrap_or(0)] = add;
                 }

@@ -141,10 +141,13 @@ pub fn shown(command: &Command) -> String {
 pub fn check_fuse() -> Result<(), String> {
     let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
     opened.map(drop).map_err(|error| {
-        format!(
-            "mounts are not possible here: /dev/fuse: {error}; load the module (`modprobe fuse`), \
-             or give the container the device (`--device /dev/fuse --cap-add SYS_ADMIN`)"
-        )
+        let remedy = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            "run this as root, or let users in: `chmod a+rw /dev/fuse`"
+        } else {
+            "load the module (`modprobe fuse`), or give the container the device (`--device \
+             /dev/fuse --cap-add SYS_ADMIN`)"
+        };
+        format!("mounts are not possible here: /dev/fuse: {error}; {remedy}")
     })
 }
 

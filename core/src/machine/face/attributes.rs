@@ -81,10 +81,8 @@ impl Machine {
         }
         self.engine.register(ino)?;
         let wall = cx.now.wall;
-        if let Some(size) = set.size {
-            self.resize(ino, wall, size)?;
-        }
-        self.engine.table.node_mut(ino).edit_attr(|attr| {
+        let shared = Arc::clone(&self.engine.shared);
+        self.engine.table.node_mut(ino).edit(shared.around(), wall, set.size, |attr| {
             if kind != FileKind::Directory && (set.uid.is_some() || set.gid.is_some()) {
                 attr.drop_set_id();
             }
@@ -97,7 +95,7 @@ impl Machine {
                 Some(SetTime::At(time)) => time,
             };
             attr.ctime = set.ctime.unwrap_or(wall);
-        });
+        })?;
         self.getattr(ino)
     }
 

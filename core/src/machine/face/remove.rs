@@ -3,6 +3,7 @@
 use super::attributes::check_name;
 use super::machine::Machine;
 use crate::machine::flows::{Cx, Stop};
+use crate::machine::names::{DirNode, Node};
 use crate::shapes::{FileKind, Name, Reply};
 use crate::words::{Errno, Ino, Time};
 
@@ -75,6 +76,23 @@ impl Machine {
             attr.ctime = wall;
         });
         self.engine.table.remove_name(ino, parent, name);
+        self.leave_link_table(ino);
         self.engine.table.release(ino);
+    }
+
+    /// A linked inode with one name left goes back into its directory, if that is in memory; else it
+    /// stays in the link table, which readers accept.
+    fn leave_link_table(&mut self, ino: Ino) {
+        let node = self.engine.table.node(ino);
+        let [last] = &node.names[..] else { return };
+        let (parent, name) = (last.parent, last.name.clone());
+        let listed = |dir: &DirNode| dir.dir.listing.is_some();
+        let known = self.engine.table.get(parent).and_then(Node::dir).is_some_and(listed);
+        if node.linked && known && self.engine.register(parent).is_ok() {
+            self.engine.table.unlink_from_table(ino);
+            if let Some(dir) = self.engine.table.node_mut(parent).dir_mut() {
+                dir.dir.touch(&name);
+            }
+        }
     }
 }

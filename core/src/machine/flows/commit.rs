@@ -138,15 +138,25 @@ impl Engine {
             }
             return;
         }
-        if self.repo.read_only || self.repo.branch.is_none() {
-            let reply = Reply::Commit(CommitResult::NoBranch);
-            return answer(cx, request.ticket, reply);
+        if let Some(refusal) = self.refusal() {
+            return answer(cx, request.ticket, Reply::Commit(refusal));
         }
         if self.table.changed.is_empty() && self.table.gone.links.is_empty() {
             return self.unchanged(cx, request.ticket);
         }
         let plan = self.cut();
         self.start_commit(cx, Some(request), plan);
+    }
+
+    /// Why nothing can be committed from this mount.
+    fn refusal(&self) -> Option<CommitResult> {
+        match &self.repo.branch {
+            Some(branch) if branch.body.gc_epoch != 0 => {
+                Some(CommitResult::Collected { key: branch.key.clone() })
+            }
+            Some(_) if !self.repo.read_only => None,
+            Some(_) | None => Some(CommitResult::NoBranch),
+        }
     }
 
     /// Starts with the data of a plan.

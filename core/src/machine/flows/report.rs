@@ -20,10 +20,18 @@ impl Engine {
             dirty_bytes: files.map(|file| file.file.dirty_bytes()).sum(),
             memory_bytes: self.shared.around().budget.used_bytes(),
             committing: self.commit.is_some(),
-            dirty: !self.table.changed.is_empty()
-                || !self.table.gone.links.is_empty()
-                || self.commit.is_some(),
+            dirty: self.is_dirty(),
         }
+    }
+
+    /// Whether a commit would have anything to say. What is unlinked and still open does not count.
+    fn is_dirty(&self) -> bool {
+        let named = |ino: &Ino| {
+            *ino == Ino::ROOT || self.table.get(*ino).is_some_and(|node| !node.names.is_empty())
+        };
+        self.table.changed.iter().any(named)
+            || !self.table.gone.links.is_empty()
+            || self.commit.is_some()
     }
 
     /// Figures of the file system.

@@ -1,5 +1,5 @@
-//! The data of a commit: which files are sent, and how each is cut into chunks or packed. Objects are
-//! made by tasks.
+//! The data of a commit: which files are sent, and how each is cut into chunks or packed. Objects
+//! are made by tasks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use crate::conc::{File, FileAttr};
+use crate::conc::{Around, File, FileAttr};
 use crate::format::{Body, Content, Inode, Linked, Meta, Piece, XattrMap, Xattrs};
 use crate::machine::names::directory::Directory;
 use crate::shapes::{Attr, FileKind, Name, Spans};
 use crate::sync::Arc;
-use crate::words::{Ino, Limits};
+use crate::words::{Errno, Ino, Limits, Time};
 
 /// What the snapshot says of an inode.
 #[derive(Clone, Debug)]
@@ -267,6 +267,21 @@ impl Node {
             NodeBody::Dir(node) => f(&mut node.attr),
             NodeBody::Other(node) => f(&mut node.attr),
         }
+    }
+
+    /// Changes attributes, and the size of a file, in one step. The inode must be registered.
+    pub(crate) fn edit(
+        &mut self,
+        around: Around<'_>,
+        wall: Time,
+        size: Option<u64>,
+        f: impl FnOnce(&mut FileAttr),
+    ) -> Result<(), Errno> {
+        if let (NodeBody::File(node), Some(size)) = (&self.body, size) {
+            return node.file.resize_and_set(around, wall, size, f);
+        }
+        self.edit_attr(f);
+        Ok(())
     }
 
     /// The attributes that a snapshot holds.

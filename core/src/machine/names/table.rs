@@ -130,6 +130,20 @@ impl Table {
         }
     }
 
+    /// An inode with one name left stands in its directory again; its directory is in memory.
+    pub(crate) fn unlink_from_table(&mut self, ino: Ino) {
+        let node = self.nodes.get_mut(&ino).expect("a held inode is in the table");
+        node.linked = false;
+        if matches!(node.base, Some(Record::Linked(_))) {
+            self.gone.links.insert(ino);
+        }
+        let Some(name) = node.names.first_mut() else { return };
+        if !std::mem::replace(&mut name.pins, true) {
+            let parent = name.parent;
+            self.node_mut(parent).children += 1;
+        }
+    }
+
     /// Drops an inode that nothing refers to, then the ancestors that only it kept.
     pub(crate) fn release(&mut self, ino: Ino) {
         let mut next = vec![ino];

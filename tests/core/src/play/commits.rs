@@ -41,6 +41,7 @@ impl Player {
             | CommitResult::Conflict { .. }
             | CommitResult::Busy
             | CommitResult::Empty
+            | CommitResult::Collected { .. }
             | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
         }
         (self.committed, self.maybe) = (tree.clone(), Vec::new());

@@ -138,7 +138,7 @@ fn unsafe_code_and_blocking_are_found() {
     finds(rules::no_unsafe, "sim/src/a.rs", "#![forbid(unsafe_code)] // unsafe", 0);
     finds(rules::no_unsafe, "adapters/src/a.rs", code, 0);
     finds(rules::nothing_blocks, "adapters/src/fuse/a.rs", "rt.block_on(f)", 1);
-    finds(rules::nothing_blocks, "adapters/src/main.rs", "rt.block_on(f)", 0);
+    finds(rules::nothing_blocks, "adapters/src/mount/open.rs", "rt.block_on(f)", 0);
 }
 
 #[test]

@@ -81,6 +81,9 @@ const COMPARE: Scene = (
 
 const END: Scene = ("The history", &[Line("vellum log repo", 0), Line("vellum umount again", 0)]);
 
+/// Where the mounts' control sockets are: with all else, in the directory that goes away.
+const SOCKETS: &str = "VELLUM_RUNTIME_DIR";
+
 /// Names, kinds, modes, links, times and sizes of everything below the current directory.
 const LISTING: &str = "find . ! -type d -printf '%p %y %m %n %T@ %s %l\\n' -o \
                        -printf '%p %y %m %T@\\n' | sort";
@@ -190,6 +193,7 @@ impl Stage {
     fn shell(&self, line: &str) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", line]).current_dir(&self.home).env("PATH", &self.path);
+        shell.env(SOCKETS, self.home.join("run"));
         for (name, value) in [
             ("LC_ALL", "C.UTF-8"),
             ("TZ", "UTC"),
@@ -237,5 +241,6 @@ fn cleaner(home: &Path, path: &OsString) -> std::io::Result<Child> {
         cd / && rm -rf --one-file-system \"$1\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "cleaner"]).arg(home).env("PATH", path);
+    shell.env(SOCKETS, home.join("run"));
     shell.stdin(Stdio::piped()).process_group(0).spawn()
 }

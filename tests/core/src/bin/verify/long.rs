@@ -21,6 +21,19 @@ const LONG: (&str, &str) = ("VELLUM_LONG", "1");
 const FSX_SEEDS: u64 = 10;
 const FSX_OPERATIONS: &str = "100000";
 
+/// What fsx does beside its defaults: reading, writing and cutting, by calls and by mappings.
+const FSX_WEIGHTS: &str = "[weights]
+close_open = 0.5
+invalidate = 0.2
+fsync = 0.2
+fdatasync = 0.2
+posix_fallocate = 0.5
+punch_hole = 0.5
+sendfile = 0.5
+posix_fadvise = 0.1
+copy_file_range = 0.5
+";
+
 pub(crate) fn steps(place: &Place) -> Vec<Step> {
     let mut tests = place.cargo("test --workspace --no-fail-fast");
     tests.env("PROPTEST_CASES", PROPERTY_CASES).env(LONG.0, LONG.1);
@@ -101,9 +114,7 @@ fn fsx(place: &Place) -> Result<(), String> {
     let home = place.target.join(format!("fsx-{}", std::process::id()));
     let mount = Mount::new(place, &home)?;
     let config = home.join("fsx.toml");
-    // The defaults, and what they leave out that a mount of ours has.
-    let weights = "[weights]\npunch_hole = 5\nfsync = 1\nfdatasync = 1\n";
-    fs::write(&config, weights).map_err(|error| format!("{}: {error}", config.display()))?;
+    fs::write(&config, FSX_WEIGHTS).map_err(|error| format!("{}: {error}", config.display()))?;
     for seed in 1..=FSX_SEEDS {
         let mut command = Command::new(&program);
         command.args(["-q", "-N", FSX_OPERATIONS, "-S", &seed.to_string(), "-f"]).arg(&config);

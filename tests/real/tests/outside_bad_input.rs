@@ -1,0 +1,221 @@
+//! Repositories that are damaged, too new or full: an error that names the thing, never wrong
+//! data, and what is whole goes on.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod mounted;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mounted::{Bench, is_mounted};
+
+/// Bytes that do not repeat.
+fn noise(len: u32) -> Vec<u8> {
+    (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+/// Commits a big file, two packed ones and directories.
+fn fill(bench: &Bench) {
+    let mount = bench.mount("fill");
+    fs::write(mount.path("big"), noise(9 << 20)).unwrap();
+    fs::create_dir_all(mount.path("one/two")).unwrap();
+    fs::write(mount.path("one/a"), noise(5000)).unwrap();
+    fs::write(mount.path("one/b"), noise(70_000)).unwrap();
+    fs::write(mount.path("one/two/c"), noise(100)).unwrap();
+    mount.commit();
+    mount.unmount();
+}
+
+/// The objects of the repository below `kind`.
+fn objects(bench: &Bench, kind: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![bench.repository().join(kind)];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { todo.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Puts other bytes in an object's place.
+fn replace(object: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(object).unwrap();
+    change(&mut bytes);
+    fs::remove_file(object).unwrap();
+    fs::write(object, bytes).unwrap();
+}
+
+/// What a mount of `bench` says, which must not come to be.
+fn no_mount(bench: &Bench, code: i32) -> String {
+    let point = bench.path("never");
+    fs::create_dir_all(&point).unwrap();
+    let said = common::fails(bench.vellum(["mount"]).arg(bench.repository()).arg(&point), code);
+    assert!(!is_mounted(&point));
+    assert!(said.starts_with("vellum: "), "{said}");
+    said
+}
+
+#[test]
+fn every_damage_to_data_is_eio_and_names_the_object() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 5] = [
+        ("a flipped bit", |bytes| bytes[50] ^= 4),
+        ("cut short", |bytes| bytes.truncate(60)),
+        ("empty", Vec::clear),
+        ("bytes too many", |bytes| bytes.extend_from_slice(b"more")),
+        ("other bytes", |bytes| bytes.fill(0)),
+    ];
+    let whole = [("big", 9 << 20), ("one/a", 5000), ("one/b", 70_000), ("one/two/c", 100)];
+    for (what, damage) in damages {
+        let bench = Bench::new();
+        fill(&bench);
+        let chunks = objects(&bench, "chunks");
+        chunks.iter().for_each(|object| replace(object, damage));
+        let mount = bench.mount("mnt");
+        let mut refused = 0;
+        for (name, len) in whole {
+            match fs::read(mount.path(name)) {
+                // Small files share an object: those that the damage does not touch are right.
+                Ok(bytes) => assert!(bytes == noise(len), "{what}: {name} has wrong data"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{what} {name}");
+                    refused += 1;
+                }
+            }
+        }
+        // Bytes behind those that were asked for do no harm.
+        assert!(refused >= if what == "bytes too many" { 0 } else { 2 }, "{what}: {refused}");
+        let log = mount.log();
+        let name = |object: &PathBuf| object.file_name().unwrap().to_str().unwrap().to_owned();
+        let named = chunks.iter().filter(|chunk| log.contains(&name(chunk))).count();
+        assert!(named >= refused.min(2), "{what}: {log}");
+        // What needs none of it goes on.
+        fs::write(mount.path("one/a"), b"written over").unwrap();
+        assert_eq!(fs::read(mount.path("one/a")).unwrap(), b"written over");
+        assert_eq!(fs::read_dir(mount.path("one")).unwrap().count(), 3);
+    }
+}
+
+#[test]
+fn a_damaged_directory_is_eio_in_that_directory_only() {
+    let bench = Bench::new();
+    fill(&bench);
+    let trees = objects(&bench, "trees");
+    let mut refused = 0;
+    for object in &trees {
+        let bytes = fs::read(object).unwrap();
+        replace(object, |bytes| *bytes.last_mut().unwrap() ^= 1);
+        let name = object.file_name().unwrap().to_str().unwrap();
+        let mount = bench.mount("mnt");
+        let listed: Vec<bool> = ["", "one", "one/two"]
+            .iter()
+            .map(|dir| {
+                match fs::read_dir(mount.path(dir)).and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                {
+                    Ok(_) => true,
+                    Err(error) => {
+                        assert_eq!(error.raw_os_error(), Some(libc::EIO));
+                        false
+                    }
+                }
+            })
+            .collect();
+        // A directory under a damaged one can't be looked up either: never the other way.
+        assert!(listed.is_sorted_by(|above, below| above >= below), "{listed:?}");
+        if listed.contains(&false) {
+            refused += 1;
+            assert!(mount.log().contains(name), "{name}: {}", mount.log());
+        }
+        drop(mount);
+        fs::remove_file(bench.path("run")).ok();
+        fs::remove_file(object).unwrap();
+        fs::write(object, bytes).unwrap();
+    }
+    assert!(refused >= 3, "{refused} of {} objects", trees.len());
+}
+
+#[test]
+fn a_damaged_snapshot_or_ref_is_not_mounted_and_is_named() {
+    for kind in ["snapshots", "refs"] {
+        for missing in [false, true] {
+            let bench = Bench::new();
+            fill(&bench);
+            let object = objects(&bench, kind).remove(0);
+            let name = object.file_name().unwrap().to_str().unwrap().to_owned();
+            let code = match (kind, missing) {
+                // A branch that is not there is a name that was given wrongly.
+                ("refs", true) => 2,
+                (_, _) => 6,
+            };
+            if missing {
+                fs::remove_file(&object).unwrap();
+            } else {
+                replace(&object, |bytes| bytes.truncate(bytes.len() / 2));
+            }
+            let said = no_mount(&bench, code);
+            assert!(said.contains(&name[..8.min(name.len())]), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_newer_format_is_told_to_need_a_newer_vellum() {
+    let bench = Bench::new();
+    let header = bench.repository().join("vellum.json");
+    let text = fs::read_to_string(&header).unwrap();
+    let newer = text.replacen("\"vellum\": 1", "\"vellum\": 2", 1);
+    assert_ne!(text, newer, "{text}");
+    fs::remove_file(&header).unwrap();
+    fs::write(&header, newer).unwrap();
+    let said = no_mount(&bench, 2);
+    assert!(said.contains("newer"), "{said}");
+    fs::remove_file(&header).unwrap();
+    fs::write(&header, "{").unwrap();
+    let said = no_mount(&bench, 2);
+    assert!(said.contains("vellum.json"), "{said}");
+}
+
+#[test]
+fn a_full_disk_under_the_repository_refuses_the_commit_until_there_is_room() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let disk = bench.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let tmpfs = |options: &str| {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(&disk).status().unwrap().success()
+    };
+    assert!(tmpfs("size=24m"));
+    let unmount = Unmount(disk.clone());
+    common::ok(bench.vellum(["init"]).arg(disk.join("repo")));
+    let point = bench.path("mnt");
+    fs::create_dir(&point).unwrap();
+    common::ok(bench.vellum(["mount"]).arg(disk.join("repo")).arg(&point));
+    let edit = noise(40 << 20);
+    fs::write(point.join("edit"), &edit).unwrap();
+    let said = common::fails(bench.vellum(["commit", "-m", "full"]).arg(&point), 7);
+    assert!(said.contains("full"), "{said}");
+    assert!(fs::read(point.join("edit")).unwrap() == edit);
+    assert!(tmpfs("remount,size=100m"));
+    common::ok(bench.vellum(["commit", "-m", "room"]).arg(&point));
+    common::ok(bench.vellum(["umount"]).arg(&point));
+    common::ok(bench.vellum(["export"]).arg(disk.join("repo")).arg(bench.path("out")));
+    assert!(fs::read(bench.path("out/edit")).unwrap() == edit);
+    drop(unmount);
+}
+
+/// Takes a file system away when the test ends, however it ends.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).output());
+    }
+}
