@@ -1,5 +1,6 @@
 //! Benchmarks of Vellum, each beside its controls in one interleaved run.
 
+mod check;
 mod counters;
 mod failure;
 mod mounted;
@@ -24,12 +25,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum What {
-    /// Overwrites in this process: bare memcpy, the floor and the naive path.
+    /// Overwrites in this process: Vellum beside bare memcpy, the floor and the naive path.
     Process(process::ProcessArgs),
-    /// Overwrites through mounts: null, floor, improved and naive servers, and any other.
+    /// Overwrites through mounts: Vellum beside null, floor, improved and naive servers.
     Mounted(mounted::MountedArgs),
     /// System calls, futexes, context switches, allocations and copies per write. Needs root.
     Counters(counters::CountersArgs),
+    /// Holds Vellum to bounds: in process no slower than the improved form of the naive path,
+    /// mounted at least 0.8 of the floor's rate.
+    Check(check::CheckArgs),
     /// One control's server; `mounted` and `counters` start it.
     #[command(hide = true)]
     Serve(mounted::ServeArgs),
@@ -39,10 +43,14 @@ enum What {
 }
 
 fn main() -> std::process::ExitCode {
+    if mounted::product::is_product() {
+        return mounted::product::run();
+    }
     let outcome = match Cli::parse().what {
         What::Process(args) => process::run(&args),
         What::Mounted(args) => mounted::run(&args),
         What::Counters(args) => counters::run(&args),
+        What::Check(args) => check::run(&args),
         What::Spin(args) => counters::spin(&args),
         What::Serve(args) => mounted::serve(&args),
     };

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::offsets;
-use crate::paths::{Floor, Improved, Naive, Shape, WritePath};
+use crate::paths::{Floor, Improved, Naive, Shape, Vellum, WritePath};
 use crate::placement::{Cpus, Placement};
 use crate::report::{Case, Series, put_json};
 
@@ -94,11 +94,12 @@ pub(crate) fn run(args: &ProcessArgs) -> Result<(), Failure> {
     }
 }
 
-struct Conditions {
-    set: WorkingSet,
-    form: Form,
-    place: Placement,
-    threads: usize,
+/// Under what a case is measured.
+pub(crate) struct Conditions {
+    pub(crate) set: WorkingSet,
+    pub(crate) form: Form,
+    pub(crate) place: Placement,
+    pub(crate) threads: usize,
 }
 
 impl Conditions {
@@ -137,7 +138,8 @@ impl Conditions {
         format!("in process, 4 KiB, {set}, {form}, {place}, {} thread(s)", self.threads)
     }
 
-    fn measure(&self, cpus: &Cpus, rounds: u32) -> Result<Case, Failure> {
+    /// Gives every candidate its turns.
+    pub(crate) fn measure(&self, cpus: &Cpus, rounds: u32) -> Result<Case, Failure> {
         // Before anything is made: a runtime's threads inherit the place.
         cpus.enter(self.place)?;
         let shape = self.shape();
@@ -166,11 +168,12 @@ impl Conditions {
     }
 }
 
-/// Everything that takes turns, in the order of its turns. The product's path joins here.
+/// Everything that takes turns, in the order of its turns.
 fn candidates(shape: Shape) -> Vec<(&'static str, Box<dyn Candidate>)> {
     vec![
         ("memcpy", Box::new(Memcpy::warm(shape))),
         ("floor", Box::new(Through(Floor::warm(shape), shape.files))),
+        ("vellum", Box::new(Through(Vellum::warm(shape), shape.files))),
         ("improved", Box::new(Through(Improved::warm(shape), shape.files))),
         ("naive", Box::new(Through(Naive::warm(shape), shape.files))),
     ]

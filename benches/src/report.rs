@@ -29,6 +29,16 @@ impl Case {
         self.series.iter().find(|series| series.name == self.base)
     }
 
+    /// What one candidate needed, as a multiple of what another did in the same round; no number
+    /// when one of them did not run.
+    pub(crate) fn paired_ratio(&self, name: &str, other: &str) -> f64 {
+        let find = |name| self.series.iter().find(|series| series.name == name);
+        match (find(name), find(other)) {
+            (Some(own), Some(other)) => paired_ratio(&own.ns_per_write, &other.ns_per_write),
+            (None, _) | (_, None) => f64::NAN,
+        }
+    }
+
     /// A table: one line per candidate.
     pub(crate) fn table(&self) -> String {
         let rounds = self.series.first().map_or(0, |series| series.ns_per_write.len());
@@ -135,6 +145,8 @@ mod tests {
         let told = case.json();
         assert_eq!(told["series"][1]["ratio"], 4.0);
         assert_eq!(told["series"][1]["ns_over"], 30.0);
+        assert_eq!(case.paired_ratio("naive", "floor"), 4.0);
+        assert!(case.paired_ratio("naive", "memcpy").is_nan());
         assert!(case.table().lines().last().unwrap().contains("4.000"));
     }
 

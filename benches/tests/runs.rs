@@ -32,7 +32,7 @@ fn in_process_every_candidate_is_told_against_memcpy() {
     let told =
         figures("process --rounds 1 --set l2 --form single --place pinned --threads 1 --json -");
     let case = &told["in_process"][0];
-    for name in ["memcpy", "floor", "improved", "naive"] {
+    for name in ["memcpy", "floor", "vellum", "improved", "naive"] {
         assert!(names(case).contains(&name), "{name} in {case}");
     }
     assert_eq!(case["series"][0]["ratio"], 1.0);
@@ -54,10 +54,22 @@ fn mounted_every_server_is_told_against_the_floor_and_no_mount_stays() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let case = &told["mounted"][0];
-    assert_eq!(names(case), ["null", "floor", "improved", "naive", "other"]);
+    assert_eq!(names(case), ["null", "floor", "vellum", "improved", "naive", "other"]);
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(home.path().to_str().unwrap()), "{mounts}");
     assert_eq!(home.path().read_dir().unwrap().count(), 0, "a mount point is left");
+}
+
+#[test]
+fn a_check_tells_every_ratio_with_its_bound() {
+    // The bounds are for the release profile, and a test must not depend on what else runs: so
+    // only that it measures and tells.
+    let output = bench("check --rounds 1");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told.matches("of improved, at most 1.00").count(), 3, "{told}");
+    assert_eq!(told.matches("of floor, at most 1.25").count(), 4, "{told}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), !said.contains("slower than promised"), "{said}");
 }
 
 #[test]
@@ -77,7 +89,7 @@ fn a_run_that_is_killed_leaves_no_mount() {
             mounts() == wanted
         })
     };
-    let all_mounted = reaches(4);
+    let all_mounted = reaches(5);
     run.kill().unwrap();
     run.wait().unwrap();
     assert!(all_mounted);

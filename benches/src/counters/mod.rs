@@ -8,7 +8,7 @@ pub(crate) use spin::{SpinArgs, spin};
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use serde_json::{Value, json};
 
 use self::perf::{Counter, Counts};
@@ -76,8 +76,8 @@ pub(crate) fn run(args: &CountersArgs) -> Result<(), Failure> {
     let places = offsets::random(FILE_BYTES, WRITE_BYTES);
     let data = vec![0xa5; WRITE_BYTES];
     for &mode in &args.mode {
-        let controls = [Control::Null, Control::Floor, Control::Improved, Control::Naive];
-        let starts = controls.iter().map(|&control| Daemon::control(control, mode));
+        let starts =
+            Control::value_variants().iter().map(|&control| Daemon::control(control, mode));
         for daemon in starts.chain(args.external.iter().map(|other| Daemon::external(other, mode)))
         {
             let daemon = daemon?;

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::failure::{Doing, Failure};
 use crate::offsets;
-use crate::paths::{Floor, Improved, Naive, Shape, WritePath};
+use crate::paths::{Floor, Improved, Naive, Shape, Vellum, WritePath};
 use crate::process::{CHUNK_BYTES, WRITE_BYTES, align_buffers_alike};
 
 /// What writes.
@@ -18,6 +18,8 @@ pub(crate) enum Subject {
     Memcpy,
     /// One look-up, one lock, one copy.
     Floor,
+    /// The product's path.
+    Vellum,
     /// The naive path after the plan.
     Improved,
     /// The naive path.
@@ -25,12 +27,14 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 4] = [Self::Memcpy, Self::Floor, Self::Improved, Self::Naive];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Memcpy, Self::Floor, Self::Vellum, Self::Improved, Self::Naive];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memcpy => "memcpy",
             Self::Floor => "floor",
+            Self::Vellum => "vellum",
             Self::Improved => "improved",
             Self::Naive => "naive",
         }
@@ -58,6 +62,7 @@ pub(crate) fn spin(args: &SpinArgs) -> Result<(), Failure> {
             })
         }
         Subject::Floor => obey_path(&Floor::warm(shape), shape),
+        Subject::Vellum => obey_path(&Vellum::warm(shape), shape),
         Subject::Improved => obey_path(&Improved::warm(shape), shape),
         Subject::Naive => obey_path(&Naive::warm(shape), shape),
     }

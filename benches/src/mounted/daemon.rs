@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum as _;
 use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 
-use super::{Control, Mode};
+use super::{Control, Mode, product};
 use crate::failure::{Doing, Failure};
 
 /// How long a server may take to mount, or to end.
@@ -21,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Command {
     pub(crate) name: String,
     words: Vec<String>,
+    /// Run to its end before the server starts.
+    first: Option<Vec<String>>,
 }
 
 impl std::str::FromStr for Command {
@@ -34,7 +35,55 @@ impl std::str::FromStr for Command {
             return Err(wrong());
         }
         let words = command.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { name: name.to_owned(), words })
+        Ok(Self { name: name.to_owned(), words, first: None })
+    }
+}
+
+impl Command {
+    /// A control: this program again.
+    fn control(control: Control) -> Self {
+        let words = ["{bench}", "serve", control.name(), "{mode}", "{mnt}"].map(str::to_owned);
+        Self { name: control.name().to_owned(), words: words.into(), first: None }
+    }
+
+    /// The product, on a new directory repository.
+    fn vellum(mode: Mode) -> Self {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        let mount = match mode {
+            Mode::Direct => "{vellum} mount --foreground {home}/repo {mnt}",
+            Mode::Buffered => "{vellum} mount --foreground --cached-writes {home}/repo {mnt}",
+        };
+        Self {
+            name: Control::Vellum.name().to_owned(),
+            words: words(mount),
+            first: Some(words("{vellum} init {home}/repo")),
+        }
+    }
+}
+
+/// What placeholders in a command stand for.
+struct Places<'a> {
+    home: &'a Path,
+    mount_point: &'a Path,
+    mode: Mode,
+}
+
+impl Places<'_> {
+    fn process(&self, words: &[String]) -> Result<std::process::Command, Failure> {
+        let (home, mnt) = (self.home.to_string_lossy(), self.mount_point.to_string_lossy());
+        let mut words = words.iter().map(|word| {
+            word.replace("{mnt}", &mnt).replace("{home}", &home).replace("{mode}", self.mode.name())
+        });
+        let program = words.next().ok_or_else(|| Failure::new("the command is empty"))?;
+        let own = || std::env::current_exe().doing(|| "find this program".into());
+        let mut process = match program.as_str() {
+            "{bench}" => std::process::Command::new(own()?),
+            "{vellum}" => product::command()?,
+            other => std::process::Command::new(other),
+        };
+        // Standard output is for figures.
+        process.args(words).stdin(Stdio::piped()).stdout(Stdio::null());
+        Ok(process)
     }
 }
 
@@ -48,20 +97,14 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts this program again as a control.
+    /// Starts the product, or this program again as a control.
     pub(crate) fn control(control: Control, mode: Mode) -> Result<Self, Failure> {
-        let own = std::env::current_exe().doing(|| "find this program".into())?;
-        let named = |value: Option<clap::builder::PossibleValue>| {
-            value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+        let command = match control {
+            Control::Vellum => Command::vellum(mode),
+            Control::Null | Control::Floor | Control::Improved | Control::Naive => {
+                Command::control(control)
+            }
         };
-        let words = vec![
-            own.to_string_lossy().into_owned(),
-            "serve".to_owned(),
-            named(control.to_possible_value()),
-            named(mode.to_possible_value()),
-            "{mnt}".to_owned(),
-        ];
-        let command = Command { name: control.name().to_owned(), words };
         // Away from the terminal: it outlives an interrupt, to remove its mount.
         Self::start(&command, mode, |process| process.process_group(0))
     }
@@ -82,16 +125,19 @@ impl Daemon {
             .doing(|| "make a directory for the mount point".into())?;
         let mount_point = home.path().join("mnt");
         std::fs::create_dir(&mount_point).doing(|| format!("make {}", mount_point.display()))?;
-        let place = mount_point.to_string_lossy();
-        let mut words = command
-            .words
-            .iter()
-            .map(|word| word.replace("{mnt}", &place).replace("{mode}", mode.name()));
-        let program = words.next().ok_or_else(|| Failure::new("the command is empty"))?;
-        let mut process = std::process::Command::new(&program);
-        let process = prepare(process.args(words).stdin(Stdio::piped()));
-        let child = process.spawn().doing(|| format!("start {program}"))?;
-        let mut daemon = Self { name: command.name.clone(), child, mount_point, _home: home };
+        let places = Places { home: home.path(), mount_point: &mount_point, mode };
+        if let Some(first) = &command.first {
+            let doing = || format!("run `{}`", first.join(" "));
+            let status = places.process(first)?.status().doing(doing)?;
+            if !status.success() {
+                return Err(Failure::new(format!("`{}` failed ({status})", first.join(" "))));
+            }
+        }
+        let mut process = places.process(&command.words)?;
+        let doing = || format!("start `{}`", command.words.join(" "));
+        let child = prepare(&mut process).spawn().doing(doing)?;
+        let name = command.name.clone();
+        let mut daemon = Self { name, child, mount_point, _home: home };
         daemon.wait_until_mounted()?;
         Ok(daemon)
     }
@@ -144,9 +190,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // A control ends when its standard input does; others when their mount is gone.
+        // Controls and the product end when their standard input does; others when their mount is gone.
         drop(self.child.stdin.take());
-        if self.ended_within(Duration::from_millis(300)) && !is_mounted(&self.mount_point) {
+        if self.ended_within(Duration::from_secs(1)) && !is_mounted(&self.mount_point) {
             return;
         }
         if rustix::mount::unmount(&self.mount_point, UnmountFlags::DETACH).is_err() {

@@ -3,6 +3,7 @@
 mod client;
 mod control;
 mod daemon;
+pub(crate) mod product;
 mod server;
 
 pub(crate) use client::Mounted;
@@ -99,9 +100,9 @@ pub(crate) struct MountedArgs {
     /// Where client and servers run.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["pinned", "free"])]
     place: Vec<Placement>,
-    /// Controls to run; the ratios are taken to `floor`.
+    /// The product and the controls to run; the ratios are taken to `floor`.
     #[arg(long, value_enum, value_delimiter = ',',
-          default_values = ["null", "floor", "improved", "naive"])]
+          default_values = ["null", "floor", "vellum", "improved", "naive"])]
     server: Vec<Control>,
     /// One more server, as NAME=COMMAND. `{mnt}` in the command stands for the mount point and
     /// `{mode}` for direct or buffered; it must stay in the foreground. May be given again.
@@ -124,18 +125,15 @@ pub(crate) fn run(args: &MountedArgs) -> Result<(), Failure> {
         for &place in &args.place {
             // Before the servers start: they inherit the place.
             cpus.enter(place)?;
-            let mut servers = start(args, mode)?;
+            let mut servers = start(&args.server, &args.external, mode)?;
             for &load in &args.load {
-                let title = format!("mounted, {load}, {}, {}", mode.name(), place.name());
-                let case = measure(title, load, &mut servers, args.rounds)?;
+                let case = measure(title(load, mode, place), load, &mut servers, args.rounds)?;
                 if !quiet {
                     println!("{}", case.table());
                 }
                 told.push(case.json());
             }
-            for (_, server) in servers {
-                server.stop();
-            }
+            stop(servers);
         }
     }
     match &args.json {
@@ -144,19 +142,50 @@ pub(crate) fn run(args: &MountedArgs) -> Result<(), Failure> {
     }
 }
 
+/// Measures these servers on one CPU, one case for small writes and one for large ones.
+pub(crate) fn pinned(
+    cpus: &Cpus,
+    servers: &[Control],
+    mode: Mode,
+    rounds: u32,
+) -> Result<Vec<Case>, Failure> {
+    let place = Placement::Pinned;
+    cpus.enter(place)?;
+    let mut servers = start(servers, &[], mode)?;
+    let small = Load { write_bytes: 4 << 10, random: true };
+    let large = Load { write_bytes: 1 << 20, random: false };
+    let cases = [small, large]
+        .map(|load| measure(title(load, mode, place), load, &mut servers, rounds))
+        .into_iter()
+        .collect();
+    stop(servers);
+    cpus.enter(Placement::Free)?;
+    cases
+}
+
+fn title(load: Load, mode: Mode, place: Placement) -> String {
+    format!("mounted, {load}, {}, {}", mode.name(), place.name())
+}
+
 type Servers = Vec<(String, Mounted)>;
 
-fn start(args: &MountedArgs, mode: Mode) -> Result<Servers, Failure> {
+fn start(controls: &[Control], others: &[Command], mode: Mode) -> Result<Servers, Failure> {
     let mut servers = Vec::new();
-    for &control in &args.server {
+    for &control in controls {
         let mounted = Mounted::warm(Daemon::control(control, mode)?)?;
         servers.push((control.name().to_owned(), mounted));
     }
-    for command in &args.external {
+    for command in others {
         let mounted = Mounted::warm(Daemon::external(command, mode)?)?;
         servers.push((command.name.clone(), mounted));
     }
     Ok(servers)
+}
+
+fn stop(servers: Servers) {
+    for (_, server) in servers {
+        server.stop();
+    }
 }
 
 fn measure(title: String, load: Load, servers: &mut Servers, rounds: u32) -> Result<Case, Failure> {

@@ -34,6 +34,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     match args.control {
         Control::Null => serve_path(Null::warm(shape), args),
         Control::Floor => serve_path(Floor::warm(shape), args),
+        Control::Vellum => {
+            Err(Failure::new("the product is no control: start this program under its name"))
+        }
         Control::Improved => serve_path(Improved::warm(shape), args),
         Control::Naive => serve_path(Naive::warm(shape), args),
     }

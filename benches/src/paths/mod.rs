@@ -7,11 +7,13 @@ mod naive;
 mod null;
 mod pool;
 mod two_maps;
+mod vellum;
 
 pub(crate) use floor::Floor;
 pub(crate) use improved::Improved;
 pub(crate) use naive::Naive;
 pub(crate) use null::Null;
+pub(crate) use vellum::Vellum;
 
 /// How much is warm, and into what chunks it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn vellum_keeps_what_was_written_in_many_blocks_and_in_one() {
+        keeps_what_was_written::<Vellum>(SHAPE);
+        keeps_what_was_written::<Vellum>(Shape { chunk_bytes: 64, ..SHAPE });
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_refused() {
         assert_eq!(Floor::warm(SHAPE).write(2, 0, b"x"), Err(Refused));
         assert_eq!(Naive::warm(SHAPE).write(2, 0, b"x"), Err(Refused));
         assert_eq!(Improved::warm(SHAPE).write(2, 0, b"x"), Err(Refused));
+        assert_eq!(Vellum::warm(SHAPE).write(2, 0, b"x"), Err(Refused));
     }
 }
