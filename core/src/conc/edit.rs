@@ -61,7 +61,8 @@ impl State {
         if !block.writable(range.end as usize) {
             return false;
         }
-        if !block.dirty.contains(range.clone()) {
+        // What is called dirty for want of memory may not be valid.
+        if !block.dirty.contains(range.clone()) || !block.valid.contains(range.clone()) {
             if !block.valid.has_room() || !block.dirty.has_room() {
                 return false;
             }

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use crate::conc::Handle;
-use crate::machine::flows::{Cx, Stop};
+use crate::machine::flows::{Cx, Stop, WaitKey};
 use crate::machine::names::{Layout, NodeBody};
 use crate::shapes::{Allocate, OpenFlags, Reply, Whence, WriteFlags};
 use crate::sync::Arc;
@@ -122,7 +122,18 @@ impl Machine {
         }
         self.engine.register(handle.file.ino)?;
         let shared = Arc::clone(&self.engine.shared);
-        handle.file.allocate(shared.around(), cx.now.wall, offset..end, how)?;
+        let wall = cx.now.wall;
+        let allocate = || handle.file.allocate(shared.around(), wall, offset..end, how);
+        let done = allocate();
+        if done == Err(Errno::NoSpc) {
+            // A hole may need a bitmap; there is room for one once something has gone.
+            let block_bytes = u64::from(shared.limits.block_bytes);
+            if !self.engine.room_for_write(block_bytes) && self.engine.begin_spill(cx) {
+                return Err(Stop::Wait(WaitKey::Room));
+            }
+            return Ok(allocate().map(|()| Reply::Done)?);
+        }
+        done?;
         Ok(Reply::Done)
     }
 

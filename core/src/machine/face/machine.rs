@@ -121,8 +121,18 @@ impl Machine {
         }
     }
 
-    /// Tries again what waited for something that has come.
+    /// Tries again what waited for something that has come, until nothing more comes of it.
     fn wake(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            self.engine.relieve_loads(cx);
+            if self.engine.woken.is_empty() {
+                return;
+            }
+            self.wake_once(cx);
+        }
+    }
+
+    fn wake_once(&mut self, cx: &mut Cx<'_>) {
         while let Some(wake) = self.engine.woken.pop_front() {
             for (ticket, op, deadline_ns) in self.parking.take(&wake.key) {
                 match wake.result {

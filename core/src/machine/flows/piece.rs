@@ -182,6 +182,68 @@ impl Engine {
         self.start_loads(cx);
     }
 
+    /// Sees to it that loads which wait for memory get some: from a spill, from the end of a commit
+    /// that goes on without them, or from its other tasks. A load that none of these helps fails.
+    pub(crate) fn relieve_loads(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            self.start_loads(cx);
+            if self.pieces.queue.is_empty() || !self.pieces.loading.is_empty() {
+                return;
+            }
+            if self.commit.is_some() {
+                self.settle_first(cx);
+                if self.commit_goes_on() {
+                    return;
+                }
+                if self.favour_oldest_task() {
+                    continue;
+                }
+            } else if self.begin_spill(cx) {
+                continue;
+            }
+            self.refuse_load(cx);
+        }
+    }
+
+    /// The first load in the queue can't have memory.
+    fn refuse_load(&mut self, cx: &mut Cx<'_>) {
+        let Some((key, targets)) = self.pieces.queue.pop_front() else { return };
+        self.wake(WaitKey::Piece(key), Err(Errno::Io));
+        for target in targets {
+            if let Target::Commit(serial, _) = target
+                && self.is_commit(serial)
+            {
+                let object = object_key(ObjectKind::Chunk, &key.object);
+                self.commit_failed(cx, object, StoreError::NoSpace);
+            }
+        }
+    }
+
+    /// The oldest task of the commit loads first, and the others give back what they loaded. False
+    /// when that changes nothing.
+    fn favour_oldest_task(&mut self) -> bool {
+        let serial = self.commit_serial;
+        let Some(commit) = &mut self.commit else { return false };
+        let mut tasks = commit.uploads.tasks.iter_mut();
+        let Some((oldest, _)) = tasks.next() else { return false };
+        let oldest = Target::Commit(serial, *oldest);
+        let mut given = 0;
+        for (id, task) in tasks {
+            given += task.charged;
+            let again = task.unload().into_iter();
+            let again = again.map(|key| (key, vec![Target::Commit(serial, *id)]));
+            self.pieces.queue.extend(again);
+        }
+        let is_first = |(_, targets): &(_, Vec<Target>)| targets.contains(&oldest);
+        let in_order = self.pieces.queue.front().is_some_and(is_first);
+        let queue = std::mem::take(&mut self.pieces.queue);
+        let (mut first, rest): (VecDeque<_>, VecDeque<_>) = queue.into_iter().partition(is_first);
+        first.extend(rest);
+        self.pieces.queue = first;
+        self.shared.around().budget.give(given);
+        given > 0 || !in_order
+    }
+
     /// Starts queued loads, as far as memory goes.
     pub(crate) fn start_loads(&mut self, cx: &mut Cx<'_>) {
         while let Some((key, _)) = self.pieces.queue.front() {
@@ -237,7 +299,7 @@ impl Engine {
         for target in loading.targets {
             match target {
                 Target::File { ino, generation, offset } => {
-                    result = result.and(self.install(ino, generation, offset, &bytes));
+                    result = result.and(self.install(cx, ino, generation, offset, &bytes));
                 }
                 Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, &bytes)),
                 Target::Commit(serial, id) if self.is_commit(serial) => {
@@ -256,6 +318,7 @@ impl Engine {
     /// Puts verified bytes into a file, after evicting others if there is no room.
     fn install(
         &mut self,
+        cx: &mut Cx<'_>,
         ino: Ino,
         generation: u64,
         offset: u64,
@@ -274,7 +337,8 @@ impl Engine {
                 Installed::NoRoom => self.make_room(bytes.as_bytes().len() as u64 * 2, Some(ino)),
             }
         }
-        Err(Errno::Io)
+        // Who waits for it asks again while dirty data goes, up to its deadline.
+        if self.begin_spill(cx) { Ok(()) } else { Err(Errno::Io) }
     }
 
     fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Errno> {

@@ -71,6 +71,18 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         let budget = shared.around().budget;
         self.make_room(budget.short_bytes(len), None);
+        if budget.short_bytes(len) > 0 {
+            self.collect_credit();
+        }
         budget.short_bytes(len) == 0
+    }
+
+    /// Changed files give back what they took ahead and do not use.
+    fn collect_credit(&mut self) {
+        for ino in &self.table.changed {
+            if let Some(node) = self.table.get(*ino).and_then(|node| node.file()) {
+                node.file.settle(self.shared.around());
+            }
+        }
     }
 }

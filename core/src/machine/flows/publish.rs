@@ -21,6 +21,8 @@ pub(crate) struct Publish {
     body: RefBody,
     /// How often the same bytes were sent after an unknown outcome.
     resent: u32,
+    /// Whether the outcome is unknown, and nothing is under way to learn it.
+    idle: bool,
 }
 
 /// How often a ref is sent again while its outcome stays unknown and the ref unmoved.
@@ -81,7 +83,7 @@ impl Engine {
             gc_epoch: branch.body.gc_epoch,
             attempt: commit.request.as_ref().map_or(0, |request| request.attempt),
         };
-        commit.publish = Some(Publish { snapshot, body, resent: 0 });
+        commit.publish = Some(Publish { snapshot, body, resent: 0, idle: false });
         self.send_ref(cx);
     }
 
@@ -175,14 +177,21 @@ impl Engine {
     /// The outcome can't be learnt now: the next commit settles it.
     fn unknown(&mut self, cx: &mut Cx<'_>) {
         let Some(commit) = &mut self.commit else { return };
+        if let Some(publish) = &mut commit.publish {
+            publish.idle = true;
+        }
         let asked = commit.next.take().and_then(|next| next.ticket);
         let first = commit.request.as_mut().and_then(|request| request.ticket.take());
         answer(cx, asked.or(first), Reply::Commit(CommitResult::Unknown));
+        self.wake(WaitKey::Room, Err(Errno::NoSpc));
     }
 
-    /// A commit is asked for while the outcome of the last is unknown: read the ref first.
+    /// Somebody waits for the end of a commit whose outcome is unknown: read the ref.
     pub(crate) fn settle_first(&mut self, cx: &mut Cx<'_>) {
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
+        if !std::mem::take(&mut publish.idle) {
+            return;
+        }
         publish.resent = 0;
         self.read_ref(cx);
     }
@@ -197,7 +206,8 @@ impl Engine {
         let (spill, ticket) = (commit.request.is_none(), ticket_of(&commit));
         let next = commit.next.clone();
         self.put_back(*commit);
-        self.wake(WaitKey::Room, Err(Errno::NoSpc));
+        // After a commit a spill may still make room; after a spill nothing does.
+        self.wake(WaitKey::Room, if spill { Err(Errno::NoSpc) } else { Ok(()) });
         match next {
             Some(next) if spill => self.begin_commit(cx, next),
             // The attempt that it came to settle was given up: it shares the answer.

@@ -16,6 +16,7 @@ impl Engine {
     pub(crate) fn begin_spill(&mut self, cx: &mut Cx<'_>) -> bool {
         self.shared.around().budget.set_spilling(true);
         if self.commit.is_some() {
+            self.settle_first(cx);
             return true;
         }
         let mut files: Vec<(Reverse<u64>, Ino)> = self

@@ -40,7 +40,30 @@ pub(super) struct Task {
     packed: Vec<Packed>,
 }
 
+impl Task {
+    /// Whether nothing but loads keeps it from being hashed.
+    fn waits_for_loads(&self) -> bool {
+        self.located && self.loaded.values().any(Option::is_none)
+    }
+
+    /// Forgets what was loaded; the pieces to load again. The charge is the caller's to give back.
+    pub(super) fn unload(&mut self) -> Vec<PieceKey> {
+        self.charged = 0;
+        let loaded = self.loaded.iter_mut().filter_map(|(key, bytes)| bytes.take().map(|_| *key));
+        loaded.collect()
+    }
+}
+
 impl Engine {
+    /// Whether the commit under way, if any, will come to its end without more memory.
+    pub(super) fn commit_goes_on(&self) -> bool {
+        let Some(commit) = &self.commit else { return false };
+        let uploads = &commit.uploads;
+        uploads.tasks.is_empty()
+            || uploads.is_locating()
+            || !uploads.tasks.values().all(Task::waits_for_loads)
+    }
+
     pub(super) fn start_task(&mut self, cx: &mut Cx<'_>, items: Vec<Item>) {
         let Some(commit) = &mut self.commit else { return };
         let uploads = &mut commit.uploads;
@@ -87,6 +110,18 @@ impl Engine {
             self.load_piece(cx, key, Target::Commit(self.commit_serial, id));
         }
         self.maybe_hash(cx, id);
+    }
+
+    /// Bytes of a content that only the layout has.
+    pub(super) fn lacking_bytes(&mut self, item: &Item) -> u64 {
+        let (Some(commit), Item::Data(ino, range)) = (&mut self.commit, item) else { return 0 };
+        let Some(image) = commit.plan.file_mut(*ino).image.clone() else { return 0 };
+        let parts = image.parts(range).into_iter();
+        let stored = parts.filter_map(|part| match part {
+            Part::Layout(range) => Some(range.end - range.start),
+            Part::Memory(_) | Part::Zeros(_) => None,
+        });
+        stored.sum()
     }
 
     /// Ranges of files that a task needs and only the layout has.

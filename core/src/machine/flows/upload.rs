@@ -33,6 +33,8 @@ pub(crate) struct Uploads {
     /// Small contents collected for the next pack, and their bytes.
     pack: Vec<Item>,
     pack_bytes: u64,
+    /// Of these, bytes that have to be loaded: memory holds all of a pack at once.
+    pack_lacking_bytes: u64,
     pub(super) tasks: BTreeMap<u64, Task>,
     pub(super) next_task: u64,
     /// Pieces of files that are under way, by their offset; `None` is a hole.
@@ -75,6 +77,11 @@ impl Uploads {
             && self.pack.is_empty()
             && self.tasks.is_empty()
             && self.made.is_empty()
+    }
+
+    /// Whether stored pieces are being located.
+    pub(super) fn is_locating(&self) -> bool {
+        !self.locating.is_empty()
     }
 
     /// Budget that the tasks hold.
@@ -165,22 +172,28 @@ impl Engine {
     /// Adds a content to the next pack; starts the pack when it is full.
     fn collect(&mut self, cx: &mut Cx<'_>, item: Item) {
         let chunk_bytes = u64::from(self.repo.chunk_bytes);
+        let lacking = self.lacking_bytes(&item);
+        let most_lacking = self.shared.limits.reserve_bytes / 2;
         let Some(commit) = &mut self.commit else { return };
         let len = match &item {
             Item::Data(_, range) => range.end - range.start,
             Item::Xattrs(_, blob) => blob.as_bytes().len() as u64,
         };
-        if commit.uploads.pack_bytes + len > chunk_bytes && !commit.uploads.pack.is_empty() {
+        let uploads = &commit.uploads;
+        let is_full = uploads.pack_bytes + len > chunk_bytes
+            || (lacking > 0 && uploads.pack_lacking_bytes + lacking > most_lacking);
+        if is_full && !uploads.pack.is_empty() {
             self.start_pack(cx);
         }
         let Some(commit) = &mut self.commit else { return };
         commit.uploads.pack_bytes += len;
+        commit.uploads.pack_lacking_bytes += lacking;
         commit.uploads.pack.push(item);
     }
 
     fn start_pack(&mut self, cx: &mut Cx<'_>) {
         let Some(commit) = &mut self.commit else { return };
-        commit.uploads.pack_bytes = 0;
+        (commit.uploads.pack_bytes, commit.uploads.pack_lacking_bytes) = (0, 0);
         let items = std::mem::take(&mut commit.uploads.pack);
         self.start_task(cx, items);
     }
