@@ -254,26 +254,36 @@ fn synchronous_writes_and_syncs_answer() {
     assert_eq!(fs::read(mount.path("file")).unwrap(), b"synced");
 }
 
+fn fill(path: &Path, mebibytes: u64) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    for n in 0..mebibytes {
+        file.write_all(&pattern(n, 1 << 20))?;
+    }
+    Ok(())
+}
+
 #[test]
-fn writes_past_the_memory_limit_get_enospc_and_removing_helps() {
+fn more_than_memory_holds_is_sent_early_and_read_back() {
     let bench = Bench::new();
     let mount = bench.mount_with("mnt", &["--memory", "128M"]);
-    let fill = || {
-        let mut file = OpenOptions::new().append(true).create(true).open(mount.path("big"))?;
-        let data = pattern(0, 1 << 20);
-        for _ in 0..256 {
-            file.write_all(&data)?;
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    let filled = fill();
-    // Early upload may make room for more than memory holds; then nothing is refused.
-    if filled.is_err() {
-        assert_eq!(errno(filled), libc::ENOSPC);
+    fill(&mount.path("big"), 256).unwrap();
+    let mut file = File::open(mount.path("big")).unwrap();
+    let mut mebibyte = vec![0; 1 << 20];
+    for n in 0..256 {
+        file.read_exact(&mut mebibyte).unwrap();
+        assert!(mebibyte == pattern(n, 1 << 20), "mebibyte {n}");
     }
-    fs::remove_file(mount.path("big")).unwrap();
-    fs::write(mount.path("small"), pattern(0, 1 << 20)).unwrap();
-    assert!(fs::read(mount.path("small")).unwrap() == pattern(0, 1 << 20));
+    assert!(mount.status()["memory_bytes"].as_u64().is_none_or(|used| used <= 128 << 20));
+}
+
+#[test]
+fn writes_past_the_memory_limit_get_enospc_when_the_store_is_full() {
+    let bench = Bench::new();
+    let mount = bench.mount_faulty_with("mnt", "nospace=1048576", &["--memory", "128M"]);
+    assert_eq!(errno(fill(&mount.path("big"), 256)), libc::ENOSPC);
+    std::fs::remove_file(mount.path("big")).unwrap();
+    std::fs::write(mount.path("small"), pattern(0, 1 << 20)).unwrap();
+    assert!(std::fs::read(mount.path("small")).unwrap() == pattern(0, 1 << 20));
 }
 
 #[test]

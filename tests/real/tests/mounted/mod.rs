@@ -57,7 +57,12 @@ impl Bench {
 
     /// Mounts the repository at `name` with these faults of the store.
     pub(crate) fn mount_faulty(&self, name: &str, faults: &str) -> Mount<'_> {
-        self.mount_by(self.vellum(["mount"]).env("VELLUM_TEST_STORE", faults), name)
+        self.mount_faulty_with(name, faults, &[])
+    }
+
+    /// Mounts the repository at `name` with these faults of the store, and these arguments too.
+    pub(crate) fn mount_faulty_with(&self, name: &str, faults: &str, args: &[&str]) -> Mount<'_> {
+        self.mount_by(self.vellum(["mount"]).args(args).env("VELLUM_TEST_STORE", faults), name)
     }
 
     fn mount_by(&self, command: &mut Command, name: &str) -> Mount<'_> {
