@@ -190,7 +190,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Controls and the product end when their standard input does; others when their mount is gone.
+        // Controls and the product end when their standard input does; others when their mount is
+        // gone.
         drop(self.child.stdin.take());
         if self.ended_within(Duration::from_secs(1)) && !is_mounted(&self.mount_point) {
             return;

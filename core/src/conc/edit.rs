@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::block::Block;
+use rustc_hash::FxHashMap;
+
+use super::block::{Block, Bytes};
 use super::file::{Around, Installed, Slow, Why, WriteError};
 use super::state::{BlockPart, State, split};
 use crate::shapes::{Allocate, WriteFlags};
@@ -16,6 +18,7 @@ const CLASSES: [usize; 2] = [4 << 10, 16 << 10];
 
 impl State {
     /// Writes `data` at `offset`, all of it or nothing.
+    #[inline]
     pub(super) fn write(
         &mut self,
         around: Around<'_>,
@@ -36,41 +39,19 @@ impl State {
         if self.epoch != epoch {
             return Err(WriteError::Slow(Slow(Why::Register)));
         }
-        if !self.write_in_place(offset, end, data) {
+        let Some(target) = in_place(&mut self.blocks, self.block_bytes, offset..end) else {
             self.write_planned(around, offset..end, data).map_err(WriteError::Slow)?;
-        }
+            self.size = self.size.max(end);
+            self.attr.written(wall, flags);
+            self.version = self.version.next();
+            return Ok(len);
+        };
+        // Before the copy: what is stored after it waits until the CPU has stored all of it.
         self.size = self.size.max(end);
-        if flags.kill_suidgid {
-            self.attr.drop_set_id();
-        }
-        self.touch(wall);
+        self.attr.written(wall, flags);
+        self.version = self.version.next();
+        target.copy_from_slice(data);
         Ok(len)
-    }
-
-    /// The usual write: into one block that is there, owned and long enough.
-    #[inline]
-    fn write_in_place(&mut self, offset: u64, end: u64, data: &[u8]) -> bool {
-        let shift = self.block_bytes.trailing_zeros();
-        let index = offset >> shift;
-        if index != (end - 1) >> shift {
-            return false;
-        }
-        let Some(block) = self.blocks.get_mut(&index) else { return false };
-        let start = (offset - (index << shift)) as usize;
-        let range = start as u32..start as u32 + data.len() as u32;
-        if !block.writable(range.end as usize) {
-            return false;
-        }
-        // What is called dirty for want of memory may not be valid.
-        if !block.dirty.contains(range.clone()) || !block.valid.contains(range.clone()) {
-            if !block.valid.has_room() || !block.dirty.has_room() {
-                return false;
-            }
-            block.valid.insert(range.clone(), self.block_bytes);
-            block.dirty.insert(range, self.block_bytes);
-        }
-        block.put(start, data);
-        true
     }
 
     /// Any other write: room is taken for everything it needs before anything changes.
@@ -385,6 +366,35 @@ impl State {
         self.attr.ctime = wall;
         self.version = self.version.next();
     }
+}
+
+/// The place of the usual write, which is dirty now: in one block that is there, owned and long
+/// enough.
+#[inline]
+fn in_place(
+    blocks: &mut FxHashMap<u64, Block>,
+    block_bytes: u32,
+    range: Range<u64>,
+) -> Option<&mut [u8]> {
+    let shift = block_bytes.trailing_zeros();
+    let index = range.start >> shift;
+    if index != (range.end - 1) >> shift {
+        return None;
+    }
+    let block = blocks.get_mut(&index)?;
+    let base = index << shift;
+    let range = (range.start - base) as u32..(range.end - base) as u32;
+    let Bytes::Owned(bytes) = &mut block.bytes else { return None };
+    let target = bytes.get_mut(range.start as usize..range.end as usize)?;
+    // What is called dirty for want of memory may not be valid.
+    if !block.dirty.contains(range.clone()) || !block.valid.contains(range.clone()) {
+        if !block.valid.has_room() || !block.dirty.has_room() {
+            return None;
+        }
+        block.valid.insert(range.clone(), block_bytes);
+        block.dirty.insert(range, block_bytes);
+    }
+    Some(target)
 }
 
 /// The size of buffer for bytes below `end` of a block.

@@ -31,6 +31,16 @@ pub struct FileAttr {
 }
 
 impl FileAttr {
+    /// What a write changes.
+    #[inline]
+    pub(crate) fn written(&mut self, wall: Time, flags: WriteFlags) {
+        self.mtime = wall;
+        self.ctime = wall;
+        if flags.kill_suidgid {
+            self.drop_set_id();
+        }
+    }
+
     /// Takes the set-id bits away: set-gid only where the group may execute.
     pub(crate) fn drop_set_id(&mut self) {
         let gid = if self.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };

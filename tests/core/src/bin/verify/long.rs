@@ -64,10 +64,8 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
         },
         Step {
             name: "mounted",
-            about: "mounted benchmarks, beside their controls",
-            work: Work::Command(
-                place.cargo("run --release --bin vellum-bench -- mounted --rounds 3"),
-            ),
+            about: "writes in process and through mounts, held to bounds beside their controls",
+            work: Work::Command(place.cargo("run --release --bin vellum-bench -- check")),
         },
     ]
 }
