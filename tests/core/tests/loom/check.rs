@@ -10,7 +10,8 @@ use crate::golden::GOLDEN;
 
 type Verb<W> = fn(&W) -> String;
 
-/// Preemptions where not all interleavings are tried. With two, a flush that clears the mark of a write is not found.
+/// Preemptions where not all interleavings are tried. With two, a flush that clears the mark of a
+/// write is not found.
 const PREEMPTIONS: usize = 3;
 
 /// Runs two verbs on two threads in every interleaving and in both orders of spawning; then `look`
