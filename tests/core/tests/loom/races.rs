@@ -141,7 +141,7 @@ fn begin_read() -> World {
     world
 }
 
-/// A load ends ‖ write ‖ truncate: what was loaded comes neither over the write nor past the cut.
+/// A load ends ‖ write ‖ truncate. What was loaded comes neither over the write nor past the cut.
 #[test]
 fn a_load_ends_amid_a_write_and_a_truncate() {
     three(

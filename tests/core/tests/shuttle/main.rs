@@ -25,7 +25,7 @@ const BYTES: usize = 16;
 const THREADS: usize = 3;
 const VERBS: usize = 4;
 /// Schedules of each kind.
-const SCHEDULES: usize = 1_500;
+const SCHEDULES: usize = 3_000;
 /// Room for both files, frozen and changed, and little more.
 const TIGHT_BYTES: u64 = 320;
 
