@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use vellum_sim::store::Faults;
-use vellum_tests_core::play::{Setting, play, play_all, steps_of, tiny};
+use vellum_tests_core::play::{Setting, overlap, play, play_all, race, steps_of, tight, tiny};
 
 /// Steps of one sequence.
 const STEPS: usize = 60;
@@ -12,28 +12,46 @@ const STEPS: usize = 60;
 /// How many times as many seeds the long tier takes.
 const LONG: u64 = 20;
 
-/// The seeds of a run, and more of them if the tests are to be long, spread over the processors.
-#[track_caller]
-fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
+/// The seeds of a run, and more of them if the tests are to be long.
+fn all_of(seeds: Range<u64>) -> Range<u64> {
     let long = std::env::var_os("VELLUM_LONG").is_some_and(|value| value == "1");
     let count = (seeds.end - seeds.start) * if long { LONG } else { 1 };
-    let seeds = seeds.start..seeds.start + count;
+    seeds.start..seeds.start + count
+}
+
+/// Runs `run` on the seeds, spread over the processors.
+fn spread<T: Send>(seeds: Range<u64>, run: impl Fn(Range<u64>) -> Vec<T> + Sync) -> Vec<T> {
+    let seeds = all_of(seeds);
     let workers = 2;
     let share = (seeds.end - seeds.start).div_ceil(workers);
-    let failures: Vec<_> = std::thread::scope(|scope| {
+    let run = &run;
+    std::thread::scope(|scope| {
         let start = |worker: u64| {
             let from = seeds.start + worker * share;
             let seeds = from..(from + share).min(seeds.end);
-            scope.spawn(move || play_all(settings, seeds, steps))
+            scope.spawn(move || run(seeds))
         };
         let workers: Vec<_> = (0..workers).map(start).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    });
+    })
+}
+
+#[track_caller]
+fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
+    let failures = spread(seeds, |seeds| play_all(settings, seeds, steps));
     for failure in &failures {
         println!("seed {}: {}", failure.seed, failure.why);
         failure.steps.iter().for_each(|step| println!("    {step:?},"));
     }
     assert!(failures.is_empty());
+}
+
+/// The same for games that are not sequences of steps: the first that fails.
+#[track_caller]
+fn all_games_hold(seeds: Range<u64>, game: impl Fn(u64) -> Result<(), String> + Sync) {
+    let failed = |seed| game(seed).err().map(|why| format!("seed {seed}: {why}"));
+    let failures = spread(seeds, |mut seeds| seeds.find_map(failed).into_iter().collect());
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[test]
@@ -58,16 +76,42 @@ fn blocks_of_64_kib_are_right() {
         block_bytes: 64 << 10,
         unit: 10_007,
         memory_bytes: 64 << 20,
+        reserve_bytes: 8 << 20,
         ..tiny(if seed % 2 == 0 { Faults::none() } else { Faults::rough() })
     };
     all_hold(setting, 300_000..300_060, STEPS);
 }
 
 #[test]
+fn with_little_memory_all_is_right() {
+    all_hold(|seed| tight(seed, Faults::none()), 500_000..501_500, STEPS);
+}
+
+#[test]
+fn with_little_memory_and_faults_only_eio_and_enospc_are_added() {
+    all_hold(|seed| tight(seed, Faults::rough()), 600_000..601_000, STEPS);
+}
+
+#[test]
+fn requests_that_overlap_have_an_order() {
+    all_games_hold(900_000..900_500, |seed| overlap(&tiny(Faults::none()), seed));
+}
+
+#[test]
+fn of_two_mounts_that_commit_one_wins() {
+    all_games_hold(700_000..700_500, |seed| race(&tiny(Faults::none()), seed));
+}
+
+#[test]
+fn of_two_mounts_that_commit_one_wins_whatever_the_store_loses() {
+    all_games_hold(800_000..800_500, |seed| race(&tiny(Faults::rough()), seed));
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 400_000..400_020 {
         let setting = tiny(Faults::rough());
-        let steps = steps_of(seed, STEPS);
+        let steps = steps_of(&setting, seed, STEPS);
         let traces = [(); 2].map(|()| play(&setting, seed, &steps));
         assert_eq!(traces[0], traces[1]);
         assert!(traces[0].is_ok());

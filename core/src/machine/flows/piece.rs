@@ -185,6 +185,7 @@ impl Engine {
     /// Sees to it that loads which wait for memory get some: from a spill, from the end of a commit
     /// that goes on without them, or from its other tasks. A load that none of these helps fails.
     pub(crate) fn relieve_loads(&mut self, cx: &mut Cx<'_>) {
+        let mut has_spilled = false;
         loop {
             self.start_loads(cx);
             if self.pieces.queue.is_empty() || !self.pieces.loading.is_empty() {
@@ -198,7 +199,9 @@ impl Engine {
                 if self.favour_oldest_task() {
                     continue;
                 }
-            } else if self.begin_spill(cx) {
+            } else if !has_spilled && self.begin_spill(cx) {
+                // Once: a spill that lacks memory itself would be begun for ever.
+                has_spilled = true;
                 continue;
             }
             self.refuse_load(cx);

@@ -151,6 +151,11 @@ impl Player {
         self.strict = true;
         self.walk()?;
         self.commit(true)?;
+        self.nothing_is_left()
+    }
+
+    /// Drops everything; then no request, effect or memory may be left.
+    pub(super) fn nothing_is_left(&mut self) -> Result<(), String> {
         self.drop_everything()?;
         self.world.run_until_quiet();
         let mount = self.seat.mount;

@@ -49,7 +49,7 @@ impl Player {
     }
 
     /// Mounts what the store holds beside the present mount; it must show `tree`.
-    fn look_beside(&mut self, tree: &Tree) -> Result<(), String> {
+    pub(super) fn look_beside(&mut self, tree: &Tree) -> Result<(), String> {
         self.note("-- a mount beside".into());
         let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
         let map = self.seat.map.clone();

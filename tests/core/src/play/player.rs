@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vellum_core::model::{Body, Content, Mapping, Model, Tree};
+use vellum_core::model::{Body, Content, Mapping, Model, Node, Tree};
 use vellum_core::shapes::{Op, Reply, Whence};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
 use vellum_sim::mount::{self, Mounted};
@@ -26,6 +26,10 @@ pub struct Setting {
     pub file_bytes: u64,
     /// Bytes of memory for file data.
     pub memory_bytes: u64,
+    /// Of these, what writes may not use.
+    pub reserve_bytes: u64,
+    /// How much oftener files are made and written than else.
+    pub needed_times: u32,
     /// What goes wrong at the store.
     pub faults: Faults,
 }
@@ -35,7 +39,7 @@ impl Setting {
         Limits {
             block_bytes: self.block_bytes,
             memory_bytes: self.memory_bytes,
-            reserve_bytes: self.memory_bytes / 8,
+            reserve_bytes: self.reserve_bytes,
             file_bytes: self.file_bytes,
             ..Limits::default()
         }
@@ -157,12 +161,27 @@ impl Player {
         !self.strict && reply == &Err(Errno::Io)
     }
 
+    /// Whether a request may find no memory: the store fails, so that data can't be sent early, or
+    /// a file without a name holds some, which is never sent.
+    fn may_lack_room(&self, op: &Op, reply: &Result<Reply, Errno>) -> bool {
+        let takes_room = matches!(op, Op::Write { .. } | Op::Fallocate { .. });
+        let lacks = if takes_room { Errno::NoSpc } else { Errno::Io };
+        if !takes_room && !matches!(op, Op::Read { .. }) {
+            return false;
+        }
+        let is_pinned = |node: &Node| {
+            node.links == 0 && matches!(&node.body, Body::File(content) if content.data_len() > 0)
+        };
+        let pinned = || self.seat.model.tree().iter().any(|(_, node)| is_pinned(node));
+        reply == &Err(lacks) && (!self.strict || pinned())
+    }
+
     /// Carries a request out on both sides and compares. What the model answered, unless it is
     /// an error, or the world is excused.
     pub(super) fn both(&mut self, op: &Op, fast: bool) -> Result<Option<Reply>, String> {
         let wall = self.tick();
         let machine = self.send(op, fast);
-        if self.is_excused(&machine) {
+        if self.is_excused(&machine) || self.may_lack_room(op, &machine) {
             return Ok(None);
         }
         let before = self.content_of(op);

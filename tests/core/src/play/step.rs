@@ -131,9 +131,10 @@ impl fmt::Debug for Step {
     }
 }
 
-/// How often each verb comes in one run: some not at all, some much more often than others.
+/// How often each verb comes in one run: some not at all, some much more often than others; those
+/// without which hardly anything happens `needed_times` as often.
 #[must_use]
-pub fn swarm(choices: &mut Choices) -> Vec<u32> {
+pub fn swarm(choices: &mut Choices, needed_times: u32) -> Vec<u32> {
     let weight = |(_, weight): &(Verb, u32)| match choices.index("swarm", 6) {
         0 => 0,
         1 => weight * 4,
@@ -142,7 +143,7 @@ pub fn swarm(choices: &mut Choices) -> Vec<u32> {
     let mut weights: Vec<u32> = WEIGHTS.iter().map(weight).collect();
     for (at, (verb, weight)) in WEIGHTS.iter().enumerate() {
         if NEEDED.contains(verb) {
-            weights[at] = weights[at].max(*weight);
+            weights[at] = weights[at].max(*weight) * needed_times;
         }
     }
     weights

@@ -113,7 +113,9 @@ impl Player {
             }
             OnNames::SetXattr => {
                 let modes = [XattrMode::Either, XattrMode::Create, XattrMode::Replace];
-                let len = [0, 5, 200, 5000][usize::from(c % 4)];
+                // One that memory can never hold can't be read again.
+                let longest = (self.setting.memory_bytes / 4).min(5000) as usize;
+                let len = [0, 5, 200, longest][usize::from(c % 4)];
                 let value: Arc<[u8]> = vec![c; len].into();
                 let mode = choose(&modes, d);
                 Op::SetXattr { ino: self.node(a), name: xattr_name(b), value, mode }

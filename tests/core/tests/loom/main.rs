@@ -6,5 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod golden;
 mod models;
+mod races;
 mod world;

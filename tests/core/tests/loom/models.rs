@@ -3,7 +3,7 @@
 use vellum_core::conc::{Budget, Fast, Handover};
 use vellum_core::shapes::{Op, Reply};
 
-use crate::check::{say, two};
+use crate::check::{say, two, two_bounded};
 use crate::world::{World, commit};
 
 const OLD: &[u8] = b"oooooooooooooooo";
@@ -108,7 +108,7 @@ fn an_extended_file_reads_zeros() {
 /// cold read, which loads from the store ‖ write.
 #[test]
 fn a_load_never_overwrites_a_write() {
-    two(
+    two_bounded(
         || World::cold(OLD),
         [|w: &World| say(w.write(4, b"wwww")), World::content],
         look,
@@ -116,20 +116,20 @@ fn a_load_never_overwrites_a_write() {
     );
 }
 
-/// write without room for both ‖ the same.
+/// write without room for both ‖ the same: one waits until the other's data is sent and gone.
 #[test]
-fn room_for_one_write_is_given_to_one() {
+fn two_writes_without_room_for_both_are_both_done() {
     fn both() -> World {
         World::dirty(b"o", 36)
     }
     fn far(world: &World, at: u64) -> String {
-        say(world.write(at, b"wwwwwwww").is_ok())
+        say(world.write(at, b"wwwwwwww"))
     }
     two(
         both,
-        [|w: &World| far(w, 8), |w: &World| far(w, 1 << 20)],
-        |_| String::new(),
-        &["true false", "false true"],
+        [|w: &World| far(w, 8), |w: &World| far(w, 32)],
+        |w| say(w.size()),
+        &["Ok(8) Ok(8) 40"],
     );
 }
 

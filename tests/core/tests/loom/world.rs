@@ -1,10 +1,10 @@
 //! A mount whose store answers at once, and whose machine any thread may run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use vellum_core::conc::{Fast, Shared};
 use vellum_core::format::{Hash, ObjectKind, ObjectName, RefBody, Snapshot, Verified, object_key};
-use vellum_core::machine::{Branch, Job, Machine, MountSpec};
+use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
     Caller, Condition, Effect, Effects, Etag, Input, Name, Op, OpenFlags, Outcome, Reply, SetAttr,
     StoreError, StoreOutcome, StoreRequest, WriteFlags,
@@ -21,12 +21,17 @@ pub(crate) struct World {
     driven: Mutex<Driven>,
     pub(crate) ino: Ino,
     pub(crate) fh: Fh,
+    /// Whether each effect of a request is performed in a step of its own, by whoever comes by.
+    pub(crate) stepwise: bool,
 }
 
 struct Driven {
     machine: Machine,
     store: BTreeMap<String, Vec<u8>>,
     tickets: u64,
+    /// Effects not performed yet, and replies not taken yet.
+    pending: VecDeque<Effect<Job>>,
+    replies: BTreeMap<Ticket, Result<Reply, Errno>>,
 }
 
 pub(crate) fn limits(memory_bytes: u64) -> Limits {
@@ -51,38 +56,47 @@ impl Driven {
         let owner = (0, 0);
         let spec = MountSpec { chunk_bytes: 64 << 10, read_only: false, base, branch, owner };
         let machine = Machine::new(spec, Arc::clone(&shared), NOW);
-        (Self { machine, store, tickets: 0 }, shared)
+        let (pending, replies) = (VecDeque::new(), BTreeMap::new());
+        (Self { machine, store, tickets: 0, pending, replies }, shared)
+    }
+
+    /// Begins a request; its effects are not performed yet.
+    fn begin(&mut self, op: Op) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.input(Input::Request(ticket, op));
+        ticket
+    }
+
+    fn input(&mut self, input: Input<Product>) {
+        let mut out = Effects::new();
+        self.machine.step(NOW, input, &mut out);
+        self.pending.extend(out);
+    }
+
+    /// Performs the oldest effect; whether there was one.
+    fn perform_one(&mut self) -> bool {
+        let Some(effect) = self.pending.pop_front() else { return false };
+        let (id, outcome) = match effect {
+            Effect::Store(id, request) => (id, Outcome::Store(self.answer(request))),
+            Effect::Compute(id, job) => (id, Outcome::Computed(job.run())),
+            Effect::Reply(ticket, result) => {
+                self.replies.insert(ticket, result);
+                return true;
+            }
+            Effect::Arm(..)
+            | Effect::InvalidateInode(_)
+            | Effect::InvalidateName(..)
+            | Effect::Report(_) => return true,
+        };
+        self.input(Input::Completed(id, outcome));
+        true
     }
 
     fn request(&mut self, op: Op) -> Result<Reply, Errno> {
-        self.tickets += 1;
-        let mut out = Effects::new();
-        self.machine.step(NOW, Input::Request(Ticket(self.tickets), op), &mut out);
-        self.drive(out)
-    }
-
-    fn drive(&mut self, mut out: Effects<Job>) -> Result<Reply, Errno> {
-        let mut reply = None;
-        while !out.is_empty() {
-            let mut next = Effects::new();
-            for effect in out {
-                let (id, outcome) = match effect {
-                    Effect::Store(id, request) => (id, Outcome::Store(self.answer(request))),
-                    Effect::Compute(id, job) => (id, Outcome::Computed(job.run())),
-                    Effect::Reply(_, result) => {
-                        reply = Some(result);
-                        continue;
-                    }
-                    Effect::Arm(..)
-                    | Effect::InvalidateInode(_)
-                    | Effect::InvalidateName(..)
-                    | Effect::Report(_) => continue,
-                };
-                self.machine.step(NOW, Input::Completed(id, outcome), &mut next);
-            }
-            out = next;
-        }
-        reply.unwrap()
+        let ticket = self.begin(op);
+        while self.perform_one() {}
+        self.replies.remove(&ticket).unwrap()
     }
 
     fn answer(&mut self, request: StoreRequest) -> StoreOutcome {
@@ -122,22 +136,23 @@ fn name() -> Name {
     Name::from(&b"f"[..])
 }
 
+const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
+
+fn create(name: &[u8]) -> Op {
+    let (name, caller) = (Name::from(name), Caller::default());
+    Op::Create { parent: Ino::ROOT, name, mode: 0o644, flags: RW, caller }
+}
+
 impl World {
     /// A mount with one open file that holds `content`, uncommitted.
     pub(crate) fn dirty(content: &[u8], memory_bytes: u64) -> Self {
         let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: 0 };
         let store = BTreeMap::from([(REF.to_owned(), body.encode())]);
         let (mut driven, shared) = Driven::mount(store, limits(memory_bytes));
-        let flags = OpenFlags { read: true, write: true, truncate: false };
-        let op = Op::Create {
-            parent: Ino::ROOT,
-            name: name(),
-            mode: 0o644,
-            flags,
-            caller: Caller::default(),
-        };
+        let op = create(&name());
         let Ok(Reply::Created(attr, fh)) = driven.request(op) else { panic!("no file") };
-        let world = Self { shared, driven: Mutex::new(driven), ino: attr.ino, fh };
+        let (driven, stepwise) = (Mutex::new(driven), false);
+        let world = Self { shared, driven, ino: attr.ino, fh, stepwise };
         assert_eq!(world.write(0, content), Ok(content.len() as u32));
         world
     }
@@ -153,21 +168,78 @@ impl World {
         let flags = OpenFlags { read: true, write: true, truncate: false };
         let opened = driven.request(Op::Open { ino: attr.ino, flags });
         let Ok(Reply::Opened(fh)) = opened else { panic!("not opened") };
-        Self { shared, driven: Mutex::new(driven), ino: attr.ino, fh }
+        Self { shared, driven: Mutex::new(driven), ino: attr.ino, fh, stepwise: false }
     }
 
+    /// A mount with one open file that is committed, and in memory.
+    pub(crate) fn clean(content: &[u8], memory_bytes: u64) -> Self {
+        let world = Self::dirty(content, memory_bytes);
+        world.request(commit()).unwrap();
+        world
+    }
+
+    /// One more file; its handle.
+    pub(crate) fn create(&self, name: &[u8]) -> (Ino, Fh) {
+        match self.request(create(name)) {
+            Ok(Reply::Created(attr, fh)) => (attr.ino, fh),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Opens the file once more.
+    pub(crate) fn open(&self) -> Fh {
+        match self.request(Op::Open { ino: self.ino, flags: RW }) {
+            Ok(Reply::Opened(fh)) => fh,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Begins a request that is not answered before [`Self::finish`].
+    pub(crate) fn begin(&self, op: Op) {
+        self.driven.with(|driven| driven.begin(op));
+    }
+
+    /// Performs all effects, each in a step of its own.
+    pub(crate) fn finish(&self) {
+        while self.driven.with(Driven::perform_one) {}
+    }
+
+    /// A request, with all that it takes.
     pub(crate) fn request(&self, op: Op) -> Result<Reply, Errno> {
-        self.driven.with(|driven| driven.request(op))
+        if !self.stepwise {
+            return self.driven.with(|driven| driven.request(op));
+        }
+        let ticket = self.driven.with(|driven| driven.begin(op));
+        loop {
+            let reply = self.driven.with(|driven| {
+                let reply = driven.replies.remove(&ticket);
+                assert!(reply.is_some() || driven.perform_one(), "no reply, and nothing to do");
+                reply
+            });
+            if let Some(reply) = reply {
+                return reply;
+            }
+        }
     }
 
     /// Writes as an adapter does: the fast verb, prepared once, then the slow way.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<u32, Errno> {
+        self.write_to(self.fh, offset, data)
+    }
+
+    /// The same, through any handle.
+    pub(crate) fn write_to(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<u32, Errno> {
         let flags = WriteFlags::default();
-        let verb = || self.shared.try_write(self.fh, NOW.wall, offset, data, flags);
+        let verb = || self.shared.try_write(fh, NOW.wall, offset, data, flags);
         let mut fast = verb();
         if let Fast::Slow(why) = fast {
-            let mut out = Effects::new();
-            if self.driven.with(|d| d.machine.prepare(NOW, self.fh, why, &mut out)) {
+            let again = self.driven.with(|driven| {
+                let mut out = Effects::new();
+                let again = driven.machine.prepare(NOW, fh, why, &mut out);
+                driven.pending.extend(out);
+                again
+            });
+            if again {
                 fast = verb();
             }
         }
@@ -175,7 +247,7 @@ impl World {
             Fast::Done(len) => Ok(len),
             Fast::Failed(errno) => Err(errno),
             Fast::Slow(_) => {
-                let (fh, data) = (self.fh, data.to_vec());
+                let data = data.to_vec();
                 match self.request(Op::Write { fh, offset, data, flags })? {
                     Reply::Written(len) => Ok(len),
                     other => panic!("{other:?}"),
@@ -186,16 +258,19 @@ impl World {
 
     /// Everything the file holds, as text: digits of zero bytes as `.`.
     pub(crate) fn content(&self) -> String {
+        self.content_of(self.fh)
+    }
+
+    /// The same, through any handle.
+    pub(crate) fn content_of(&self, fh: Fh) -> String {
         let mut out = Vec::new();
-        let bytes = match self.shared.try_read(self.fh, 0, 64, &mut out) {
+        let bytes = match self.shared.try_read(fh, 0, 64, &mut out) {
             Fast::Done(()) => out,
             Fast::Failed(errno) => panic!("{errno:?}"),
-            Fast::Slow(_) => {
-                match self.request(Op::Read { fh: self.fh, offset: 0, len: 64 }).unwrap() {
-                    Reply::Data(bytes) => bytes,
-                    other => panic!("{other:?}"),
-                }
-            }
+            Fast::Slow(_) => match self.request(Op::Read { fh, offset: 0, len: 64 }).unwrap() {
+                Reply::Data(bytes) => bytes,
+                other => panic!("{other:?}"),
+            },
         };
         text(&bytes)
     }
@@ -221,9 +296,14 @@ impl World {
 
     /// What a fresh mount of the same store shows.
     pub(crate) fn committed(&self) -> String {
+        self.committed_as(&name())
+    }
+
+    /// The same, of any file.
+    pub(crate) fn committed_as(&self, name: &[u8]) -> String {
         let store = self.driven.with(|d| d.store.clone());
         let (mut driven, shared) = Driven::mount(store, limits(1 << 20));
-        let lookup = Op::Lookup { parent: Ino::ROOT, name: name() };
+        let lookup = Op::Lookup { parent: Ino::ROOT, name: Name::from(name) };
         let Ok(Reply::Entry(attr)) = driven.request(lookup) else { return "absent".to_owned() };
         let flags = OpenFlags { read: true, write: false, truncate: false };
         let opened = driven.request(Op::Open { ino: attr.ino, flags });

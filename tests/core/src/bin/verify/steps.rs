@@ -31,7 +31,7 @@ const PROGRAMS: &str = "tests/real/tests/common/programs.txt";
 pub(crate) fn fast(place: &Place) -> Vec<Step> {
     let mut tests = place.cargo("test --workspace --no-fail-fast");
     tests.env("VELLUM_BIN", place.vellum());
-    let mut steps = vec![
+    vec![
         Step { name: "needs", about: "what this machine lacks", work: Work::Own(needs) },
         Step {
             name: "format",
@@ -58,9 +58,7 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
                 place.cargo_with_cfg("core_loom", "test --package vellum-tests-core --test loom"),
             ),
         },
-    ];
-    if place.root.join("tests/core/tests/shuttle").exists() {
-        steps.push(Step {
+        Step {
             name: "shuttle",
             about: "the core on threads, in random schedules",
             work: Work::Tests(
@@ -69,9 +67,8 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
                     "test --package vellum-tests-core --test shuttle",
                 ),
             ),
-        });
-    }
-    steps
+        },
+    ]
 }
 
 fn needs(place: &Place) -> Result<(), String> {
