@@ -148,17 +148,6 @@ impl Engine {
         self.start_commit(cx, Some(request), plan);
     }
 
-    /// Why nothing can be committed from this mount.
-    fn refusal(&self) -> Option<CommitResult> {
-        match &self.repo.branch {
-            Some(branch) if branch.body.gc_epoch != 0 => {
-                Some(CommitResult::Collected { key: branch.key.clone() })
-            }
-            Some(_) if !self.repo.read_only => None,
-            Some(_) | None => Some(CommitResult::NoBranch),
-        }
-    }
-
     /// Starts with the data of a plan.
     pub(crate) fn start_commit(
         &mut self,

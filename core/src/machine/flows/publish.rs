@@ -29,6 +29,17 @@ pub(crate) struct Publish {
 const RESENDS: u32 = 3;
 
 impl Engine {
+    /// Why nothing can be committed from this mount.
+    pub(crate) fn refusal(&self) -> Option<CommitResult> {
+        match &self.repo.branch {
+            Some(branch) if branch.body.gc_epoch != 0 => {
+                Some(CommitResult::Collected { key: branch.key.clone() })
+            }
+            Some(_) if !self.repo.read_only => None,
+            Some(_) | None => Some(CommitResult::NoBranch),
+        }
+    }
+
     /// What changes in the link table.
     pub(crate) fn links_changes(&self) -> BTreeMap<Ino, Option<Linked>> {
         let Some(commit) = &self.commit else { return BTreeMap::new() };
