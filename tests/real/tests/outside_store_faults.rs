@@ -113,6 +113,7 @@ fn a_read_that_waits_ends_with_eio_in_time_and_ctrl_c_ends_its_program() {
     fs::create_dir(bench.path("base")).unwrap();
     fs::write(bench.path("base/big"), bytes(1, MB)).unwrap();
     fs::write(bench.path("base/other"), bytes(2, MB)).unwrap();
+    fs::write(bench.path("base/third"), bytes(3, MB)).unwrap();
     import(&bench, "base");
     let control = bench.path("control");
     fs::write(&control, b"").unwrap();
@@ -132,7 +133,8 @@ fn a_read_that_waits_ends_with_eio_in_time_and_ctrl_c_ends_its_program() {
             begun.elapsed()
         });
         let direct = scope.spawn(|| {
-            let file = OpenOptions::new().read(true).write(true).open(mount.path("big")).unwrap();
+            let path = mount.path("third");
+            let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
             assert_eq!(errno(file.read_at(&mut [0; 10], MB / 2)), libc::EIO);
             begun.elapsed()
         });
