@@ -9,15 +9,10 @@
 
 pub use std::sync::Arc;
 
-#[cfg(core_loom)]
-mod loom;
-#[cfg(core_loom)]
-use self::loom as backend;
-
-#[cfg(core_shuttle)]
-mod shuttle;
-#[cfg(core_shuttle)]
-use self::shuttle as backend;
+#[cfg(any(core_loom, core_shuttle))]
+mod checked;
+#[cfg(any(core_loom, core_shuttle))]
+use self::checked as backend;
 
 #[cfg(not(any(core_loom, core_shuttle)))]
 mod production;

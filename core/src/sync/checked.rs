@@ -1,19 +1,23 @@
-//! The loom back end: every operation is a point at which the checker may switch threads.
+//! The back end of the checkers: every operation is a point at which one may switch threads.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
 
-use loom::sync::atomic::Ordering;
+use checker::sync::atomic::Ordering;
+#[cfg(core_loom)]
+use loom as checker;
 use rustc_hash::FxHasher;
+#[cfg(core_shuttle)]
+use shuttle as checker;
 
 /// A lock with one owner at a time.
 #[derive(Debug)]
-pub struct Mutex<T>(loom::sync::Mutex<T>);
+pub struct Mutex<T>(checker::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// A lock around `value`.
     pub fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
+        Self(checker::sync::Mutex::new(value))
     }
 
     /// Runs `f` with the value locked.
@@ -24,12 +28,12 @@ impl<T> Mutex<T> {
 
 /// A lock with one writer or many readers.
 #[derive(Debug)]
-pub struct RwLock<T>(loom::sync::RwLock<T>);
+pub struct RwLock<T>(checker::sync::RwLock<T>);
 
 impl<T> RwLock<T> {
     /// A lock around `value`.
     pub fn new(value: T) -> Self {
-        Self(loom::sync::RwLock::new(value))
+        Self(checker::sync::RwLock::new(value))
     }
 
     /// Runs `f` with the value shared.
@@ -45,12 +49,12 @@ impl<T> RwLock<T> {
 
 /// A counter. Loads acquire, stores release, updates do both.
 #[derive(Debug)]
-pub struct AtomicU64(loom::sync::atomic::AtomicU64);
+pub struct AtomicU64(checker::sync::atomic::AtomicU64);
 
 impl AtomicU64 {
     /// A counter that begins at `value`.
     pub fn new(value: u64) -> Self {
-        Self(loom::sync::atomic::AtomicU64::new(value))
+        Self(checker::sync::atomic::AtomicU64::new(value))
     }
 
     /// The value.
