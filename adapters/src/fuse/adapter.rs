@@ -64,11 +64,11 @@ impl Adapter {
     pub(super) fn serve(&self, flags: i32) -> (FopenFlags, bool) {
         let open = convert::open_flags(flags);
         let mappable = open.read && open.write;
-        let mut mode = FopenFlags::empty();
+        // On direct handles too: else opening for writing waits for every read of the file that
+        // the kernel has under way. Direct writes drop the pages they change by themselves.
+        let mut mode = FopenFlags::FOPEN_KEEP_CACHE;
         if open.write && self.open_mode == OpenMode::Direct {
             mode |= FopenFlags::FOPEN_DIRECT_IO;
-        } else {
-            mode |= FopenFlags::FOPEN_KEEP_CACHE;
         }
         if !mappable {
             mode |= FopenFlags::FOPEN_NOFLUSH;
