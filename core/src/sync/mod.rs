@@ -1,6 +1,6 @@
 //! The only door to locks, atomics and shared maps.
 //!
-//! Three back ends with one interface: production (parking_lot, dashmap with a fixed hasher and
+//! Back ends with one interface: production (parking_lot, dashmap with a fixed hasher and
 //! shard count), loom (`--cfg core_loom`) and shuttle (`--cfg core_shuttle`). Everything is offered
 //! as closures or clones: no guard ever leaves this module, so none can be held across a call out.
 //!
