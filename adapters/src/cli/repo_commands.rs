@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
-use super::text::{author, count, number, size, time};
+use super::text::{author, count, number, rfc3339, size, time};
 use super::{CliError, Exit, print, progress};
 use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
 use crate::store::{Counts, KindCounts};
@@ -167,7 +167,7 @@ fn log_json(entry: &LogEntry) -> Value {
     json!({
         "snapshot": hash.to_string(),
         "parents": parents,
-        "time": format!("{}Z", time(snapshot.time).replace(' ', "T")),
+        "time": rfc3339(snapshot.time),
         "time_ns": snapshot.time.ns,
         "author": snapshot.author,
         "message": snapshot.message,
@@ -180,7 +180,7 @@ fn log_table(entries: &[LogEntry]) -> String {
     let row = |LogEntry { hash, snapshot }: &LogEntry| {
         [
             hash.to_string()[..SHORT_HASH].to_owned(),
-            format!("{} UTC", time(snapshot.time)),
+            time(snapshot.time),
             count(snapshot.files, "file"),
             size(snapshot.bytes),
             one_line(&snapshot.author),
