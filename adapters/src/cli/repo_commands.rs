@@ -17,7 +17,6 @@ use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
 use super::text::{author, count, number, rfc3339, size, time};
 use super::{CliError, Exit, print, progress};
 use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
-use crate::store::{Counts, KindCounts};
 
 /// How long a command that ends waits for file operations that can't be called back.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -72,7 +71,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
             "objects_put": done.objects_put,
             "bytes_put": done.bytes_put,
             "objects_present": done.objects_present,
-            "requests": requests_json(&repo.store().counts()),
+            "requests": repo.store().counts(),
             "seconds": seconds,
         }))?;
         return Ok(Exit::Ok);
@@ -125,7 +124,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
             "files": done.files,
             "bytes": done.bytes,
             "skipped_xattrs": done.skipped_xattrs,
-            "requests": requests_json(&repo.store().counts()),
+            "requests": repo.store().counts(),
             "seconds": seconds,
         }))?;
         return Ok(Exit::Ok);
@@ -204,20 +203,6 @@ fn log_table(entries: &[LogEntry]) -> String {
 /// What others wrote must not steer the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn requests_json(counts: &Counts) -> Value {
-    let kind = |kind: KindCounts| {
-        let KindCounts { requests, failed, bytes } = kind;
-        json!({"requests": requests, "failed": failed, "bytes": bytes})
-    };
-    json!({
-        "get": kind(counts.get),
-        "head": kind(counts.head),
-        "put": kind(counts.put),
-        "list": kind(counts.list),
-        "delete": kind(counts.delete),
-    })
 }
 
 fn branch_name(address: &Address) -> Result<String, CliError> {

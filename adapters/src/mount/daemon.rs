@@ -23,6 +23,7 @@ use super::unmount::{Busy, unmount};
 use crate::cli::{CliError, Exit};
 use crate::fuse::{self, Mounted, Options};
 use crate::host::Host;
+use crate::store::Store;
 
 /// Times that `umount --commit` commits what was written while it unmounted, before it gives up.
 const COMMITS_ON_UNMOUNT: usize = 3;
@@ -46,6 +47,7 @@ enum Event {
 /// The daemon of one mount.
 pub(super) struct Daemon {
     host: Host,
+    store: Arc<Store>,
     point: PathBuf,
     options: Options,
     about: MountedAnswer,
@@ -58,7 +60,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Mounts and serves until told to end. `ready` is called when commands are taken.
     pub(super) async fn run(
-        host: Host,
+        (host, store): (Host, Arc<Store>),
         point: PathBuf,
         options: Options,
         about: MountedAnswer,
@@ -80,6 +82,7 @@ impl Daemon {
         tokio::spawn(forward_end(mounted, events.clone()));
         let daemon = Arc::new(Self {
             host,
+            store,
             point,
             options,
             about,
@@ -370,7 +373,8 @@ impl Serve for Daemon {
                 self.flush_for_figures().await;
                 let status = self.status().await?;
                 let mounted = *self.mounted.borrow();
-                Ok(Answer::Status(StatusAnswer::new(self.about.clone(), mounted, &status)))
+                let (about, requests) = (self.about.clone(), self.store.counts());
+                Ok(Answer::Status(StatusAnswer::new(about, mounted, &status, requests)))
             }
             Command::Diff => {
                 self.flush_for_figures().await;

@@ -190,7 +190,10 @@ fn one_byte_in_a_big_file_needs_no_fetch_to_write_and_sends_one_chunk() {
     let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
     let at = size / 2 + 12_345;
     let file = OpenOptions::new().write(true).open(mount.path("big")).unwrap();
+    let fetched = || mount.status()["requests"]["get"].clone();
+    let before = fetched();
     file.write_all_at(b"!", at).unwrap();
+    assert_eq!(fetched(), before);
     drop(file);
     fs::remove_file(&control).unwrap();
     let commit = mount.commit();
