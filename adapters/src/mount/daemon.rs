@@ -220,6 +220,21 @@ impl Daemon {
         })
     }
 
+    /// What the kernel could not write back is lost, and it tells only the program that mapped the
+    /// file: a commit that leaves it out must not go unnoticed.
+    fn no_page_was_refused(&self) -> Result<(), CliError> {
+        let Some(errno) = self.host.take_refused_page() else { return Ok(()) };
+        let exit = if errno == Errno::NoSpc { Exit::NoSpace } else { Exit::Store };
+        let point = self.point.display();
+        let what = format!(
+            "data that programs wrote into mapped files of {point} was refused and is lost \
+             ({errno:?}); they were told at msync or close"
+        );
+        let remedy = "nothing was published. Have it written again, then commit; or commit again \
+                      to publish what is there. With more --memory there is more room";
+        Err(CliError::new(exit, what, remedy))
+    }
+
     /// As [`Daemon::flush`], but figures need not wait for a store that is stuck: they then leave
     /// out what the kernel holds.
     async fn flush_for_figures(&self) {
@@ -230,6 +245,7 @@ impl Daemon {
 
     async fn commit(&self, signed: Signed) -> Result<CommitAnswer, CliError> {
         self.flush().await?;
+        self.no_page_was_refused()?;
         let Signed { author, message } = signed;
         let attempt = attempt().map_err(|error| {
             let what = format!("can't get a random number for the commit: {error}");

@@ -32,7 +32,10 @@ const RESERVE_CHUNKS: u64 = 2;
 /// Opens the repository, mounts it and serves it to its end, in this process.
 pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Result<Exit, CliError> {
     let point = point::check(&args.mount_point)?;
-    Place::of(&point).prepare()?;
+    let place = Place::of(&point);
+    place.prepare()?;
+    // Held to the end of the process.
+    let _claim = place.claim(&point)?;
     let address = address(args)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -40,7 +43,8 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
         .build()
         .map_err(|error| failed("can't start threads", &error))?;
     if background::is_daemon() {
-        background::detach().map_err(|error| failed("can't leave the terminal", &error))?;
+        let why = |error| failed(&format!("can't speak to {}", place.log.display()), &error);
+        background::detach(&place.log).map_err(why)?;
     }
     let served = runtime.block_on(async {
         let (host, store) = host(args, &address, runtime.handle()).await?;
