@@ -38,7 +38,7 @@ fn any_offset_and_size_reads_back() {
         file.write_all_at(&pattern(offset, len), offset).unwrap();
         end = end.max(offset + len as u64);
         let mut back = vec![0; len];
-        file.read_exact_at(&mut back, offset).unwrap();
+        assert_eq!(file.read_at(&mut back, offset).unwrap(), len);
         assert!(back == pattern(offset, len), "{offset} {len}");
         assert_eq!(file.metadata().unwrap().len(), end);
     }
@@ -275,6 +275,11 @@ fn more_than_memory_holds_is_sent_early_and_read_back() {
         assert!(mebibyte == pattern(n, 1 << 20), "mebibyte {n}");
     }
     assert!(mount.status()["memory_bytes"].as_u64().unwrap() <= 128 << 20);
+    // Its data is in the store, and nothing there names it.
+    let held = |kind: &str| bench.repository().join(kind).exists();
+    assert_eq!(["chunks", "snapshots"].map(held), [true, false]);
+    mount.commit();
+    assert!(held("snapshots"));
 }
 
 #[test]
