@@ -161,6 +161,10 @@ fn writing_goes_on_while_a_commit_is_stuck_and_each_state_is_kept() {
     let mut commit = mount.vellum("commit");
     let commit = thread::spawn(move || common::run(commit.args(["-m", "stuck"])).0);
     mounted::until("the commit is under way", || mount.status()["committing"] == true);
+    // What is taken and not published yet is uncommitted.
+    let (code, listed, _) = common::run(&mut mount.vellum("diff"));
+    assert_eq!((code, listed.lines().next()), (1, Some("A file")), "{listed}");
+    assert!(mount.status()["dirty_bytes"].as_u64().unwrap() >= MB);
     let file = OpenOptions::new().write(true).open(mount.path("file")).unwrap();
     file.write_all_at(&bytes(2, MB), 0).unwrap();
     fs::remove_file(mount.path("file")).unwrap();
