@@ -361,7 +361,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.host.request(Op::StatFs, replies::statfs(reply));
+        self.host.statfs(replies::statfs(reply));
     }
 
     fn setxattr(

@@ -172,9 +172,9 @@ pub struct DirEntry {
 /// Figures of the file system, in bytes and inodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatFs {
-    /// Bytes of all files of the mounted tree, as of now.
+    /// Bytes of all files of the mounted tree, as of its last snapshot.
     pub used_bytes: u64,
-    /// Bytes that writes may still take before ENOSPC.
+    /// Bytes that writes may still take before they wait for the store.
     pub free_bytes: u64,
     /// Inodes of the mounted tree.
     pub inodes: u64,

@@ -9,7 +9,7 @@ mod mounted;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mounted::{Bench, is_mounted};
+use mounted::{Bench, Tmpfs, is_mounted};
 
 /// Bytes that do not repeat.
 fn noise(len: u32) -> Vec<u8> {
@@ -195,12 +195,7 @@ fn a_full_disk_under_the_repository_refuses_the_commit_until_there_is_room() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();
-    let tmpfs = |options: &str| {
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(&disk).status().unwrap().success()
-    };
-    assert!(tmpfs("size=24m"));
-    let unmount = Unmount(disk.clone());
+    let tmpfs = Tmpfs::new(&disk, "24m");
     common::ok(bench.vellum(["init"]).arg(disk.join("repo")));
     let point = bench.path("mnt");
     fs::create_dir(&point).unwrap();
@@ -210,19 +205,9 @@ fn a_full_disk_under_the_repository_refuses_the_commit_until_there_is_room() {
     let said = common::fails(bench.vellum(["commit", "-m", "full"]).arg(&point), 7);
     assert!(said.contains("full"), "{said}");
     assert!(fs::read(point.join("edit")).unwrap() == edit);
-    assert!(tmpfs("remount,size=100m"));
+    tmpfs.mount("remount,size=100m");
     common::ok(bench.vellum(["commit", "-m", "room"]).arg(&point));
     common::ok(bench.vellum(["umount"]).arg(&point));
     common::ok(bench.vellum(["export"]).arg(disk.join("repo")).arg(bench.path("out")));
     assert!(fs::read(bench.path("out/edit")).unwrap() == edit);
-    drop(unmount);
-}
-
-/// Takes a file system away when the test ends, however it ends.
-struct Unmount(PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).output());
-    }
 }

@@ -27,7 +27,9 @@ use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, open, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, open, openat, statat, unlinkat,
+};
 use tokio::sync::Semaphore;
 use vellum_core::shapes::{Condition, Etag, StoreError, StoreOutcome, StoreRequest};
 
@@ -107,6 +109,11 @@ impl ObjectStore for DirStore {
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or(StoreOutcome::Failed(lost))
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let figures = fstatvfs(&self.dir.root).ok()?;
+        figures.f_bavail.checked_mul(figures.f_frsize)
     }
 }
 
