@@ -183,7 +183,7 @@ fn a_newer_format_is_told_to_need_a_newer_vellum() {
     assert!(said.contains("newer"), "{said}");
     fs::remove_file(&header).unwrap();
     fs::write(&header, "{").unwrap();
-    let said = no_mount(&bench, 2);
+    let said = no_mount(&bench, 6);
     assert!(said.contains("vellum.json"), "{said}");
 }
 

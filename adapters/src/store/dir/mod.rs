@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -58,10 +58,13 @@ struct Dir {
     /// threads of one process queue here.
     exclusive: Mutex<()>,
     /// Set up by the first put: a reader changes nothing.
-    temporary: OnceLock<put::Temporary>,
+    temporary: Mutex<Option<Arc<put::Temporary>>>,
 }
 
 impl DirStore {
+    /// What a directory may hold beside objects: no key reaches it.
+    pub const OWN_NAMES: [&str; 2] = [put::TEMPORARY, put::LOCK];
+
     /// Opens an existing directory on a local file system.
     ///
     /// # Errors
@@ -80,7 +83,7 @@ impl DirStore {
             root,
             syncs: sync::DirSyncs::default(),
             exclusive: Mutex::new(()),
-            temporary: OnceLock::new(),
+            temporary: Mutex::new(None),
         };
         Ok(Self { dir: Arc::new(dir), at_work: Arc::new(Semaphore::new(AT_WORK_MAX)) })
     }
