@@ -89,6 +89,7 @@ impl Filesystem for Adapter {
             size,
             mtime: mtime.map(convert::set_time),
             ctime: ctime.map(convert::time),
+            kill_suidgid: false,
         };
         self.host.request(Op::SetAttr { ino: ino(node), set }, replies::attr(reply));
     }
@@ -430,7 +431,7 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let how = checked!(convert::allocate(mode), reply);
-        let op = Op::Fallocate { fh: fh(handle), offset, len, how };
+        let op = Op::Fallocate { fh: fh(handle), offset, len, how, kill_suidgid: false };
         self.host.request(op, replies::empty(reply));
     }
 

@@ -169,7 +169,8 @@ impl Player {
                     Allocate::Zero { keep_size: false },
                 ];
                 let len = if d == 255 { u64::MAX } else { self.len(step.numbers[1]) };
-                Op::Fallocate { fh: self.writable(a)?, offset, len, how: choose(&how, b) }
+                let (how, kill_suidgid) = (choose(&how, b), c % 3 == 0);
+                Op::Fallocate { fh: self.writable(a)?, offset, len, how, kill_suidgid }
             }
             OnFiles::Seek => {
                 let whence = choose(&[Whence::Data, Whence::Hole], b);
@@ -187,7 +188,7 @@ impl Player {
             0 => SetAttr { mode, ..SetAttr::default() },
             1 => SetAttr { uid: id, ..SetAttr::default() },
             2 => SetAttr { gid: id, ..SetAttr::default() },
-            3 | 4 => SetAttr { size, ..SetAttr::default() },
+            3 | 4 => SetAttr { size, kill_suidgid: c % 2 == 0, ..SetAttr::default() },
             5 => SetAttr { mtime: at, ..SetAttr::default() },
             6 => SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() },
             7 => SetAttr { size, mode, mtime: at, uid: id, ..SetAttr::default() },
