@@ -49,10 +49,11 @@ fn play(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
         let (parent, name, caller) = (Ino::ROOT, Name::from(name), Default::default());
         let made =
             player.both(&Op::Create { parent, name, mode: 0o644, flags: RW, caller }, false)?;
-        let Some(Reply::Created(_, fh)) = made else { return Err(format!("{made:?}")) };
+        let Some(Reply::Created(attr, fh)) = made else { return Err(format!("{made:?}")) };
         let data = (0..60).map(|_| choices.bits("overlap.data") as u8 | 1).collect();
         let flags = WriteFlags::default();
         player.both(&Op::Write { fh, offset: 0, data, flags }, false)?;
+        player.both(&grant(attr.ino), false)?;
     }
     player.commit(false)?;
     player.remount()?;
@@ -65,10 +66,20 @@ fn play(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
         let Some(Reply::Opened(fh)) = opened else { return Err(format!("{opened:?}")) };
         handles.push((fh, attr.ino));
     }
+    // A thread that writes first must know what the base says.
+    let (fh, ino) = handles[0];
+    let (data, flags) = (vec![1], WriteFlags::default());
+    player.both(&Op::Write { fh, offset: 0, data, flags }, true)?;
+    player.both(&Op::GetXattr { ino, name: Name::from(CAPABILITY) }, false)?;
     for _ in 0..ROUNDS {
         round(player, choices, &handles)?;
     }
     player.finish()
+}
+
+fn grant(ino: Ino) -> Op {
+    let (name, value) = (Name::from(CAPABILITY), Name::from(&b"all"[..]));
+    Op::SetXattr { ino, name, value, mode: XattrMode::Either }
 }
 
 fn round(player: &mut Player, choices: &mut Choices, files: &[(Fh, Ino)]) -> Result<(), String> {
@@ -215,10 +226,7 @@ fn draw(choices: &mut Choices, files: &[(Fh, Ino)]) -> Op {
             let mode = RenameMode::Replace;
             Op::Rename { parent, name: from, to_parent: parent, to_name: to, mode }
         }
-        9 => {
-            let (name, value) = (Name::from(CAPABILITY), Name::from(&b"all"[..]));
-            Op::SetXattr { ino, name, value, mode: XattrMode::Either }
-        }
+        9 => grant(ino),
         _ => Op::GetAttr { ino },
     }
 }
