@@ -29,10 +29,12 @@ enum What {
     Process(process::ProcessArgs),
     /// Overwrites through mounts: Vellum beside null, floor, improved and naive servers.
     Mounted(mounted::MountedArgs),
+    /// Writes to files never read, over a store that answers and one that is stuck.
+    Stuck(mounted::StuckArgs),
     /// System calls, futexes, context switches, allocations and copies per write. Needs root.
     Counters(counters::CountersArgs),
     /// Holds Vellum to bounds: in process no slower than the improved form of the naive path,
-    /// mounted at least 0.8 of the floor's rate.
+    /// mounted at least 0.8 of the floor's rate, over a stuck store at most twice the p99.
     Check(check::CheckArgs),
     /// One control's server; `mounted` and `counters` start it.
     #[command(hide = true)]
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Cli::parse().what {
         What::Process(args) => process::run(&args),
         What::Mounted(args) => mounted::run(&args),
+        What::Stuck(args) => mounted::stuck(&args),
         What::Counters(args) => counters::run(&args),
         What::Check(args) => check::run(&args),
         What::Spin(args) => counters::spin(&args),

@@ -61,6 +61,14 @@ fn mounted_every_server_is_told_against_the_floor_and_no_mount_stays() {
 }
 
 #[test]
+fn writes_over_a_stuck_store_are_told_against_those_over_one_that_answers() {
+    let told = figures("stuck --rounds 1 --json -");
+    let case = &told["stuck"];
+    assert_eq!(names(case), ["local", "free", "stuck"]);
+    assert_eq!(case["base"], "free");
+}
+
+#[test]
 fn a_check_tells_every_ratio_with_its_bound() {
     // The bounds are for the release profile, and a test must not depend on what else runs: so
     // only that it measures and tells.
@@ -68,6 +76,7 @@ fn a_check_tells_every_ratio_with_its_bound() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(told.matches("of improved, at most 1.00").count(), 3, "{told}");
     assert_eq!(told.matches("of floor, at most 1.25").count(), 2, "{told}");
+    assert_eq!(told.matches("of free, at most 2.00").count(), 1, "{told}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.success(), !said.contains("slower than promised"), "{said}");
 }

@@ -14,10 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
-use super::text::{author, count, number, size, time};
+use super::text::{author, count, number, rfc3339, size, time};
 use super::{CliError, Exit, print, progress};
 use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
-use crate::store::{Counts, KindCounts};
 
 /// How long a command that ends waits for file operations that can't be called back.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -72,7 +71,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
             "objects_put": done.objects_put,
             "bytes_put": done.bytes_put,
             "objects_present": done.objects_present,
-            "requests": requests_json(&repo.store().counts()),
+            "requests": repo.store().counts(),
             "seconds": seconds,
         }))?;
         return Ok(Exit::Ok);
@@ -125,7 +124,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
             "files": done.files,
             "bytes": done.bytes,
             "skipped_xattrs": done.skipped_xattrs,
-            "requests": requests_json(&repo.store().counts()),
+            "requests": repo.store().counts(),
             "seconds": seconds,
         }))?;
         return Ok(Exit::Ok);
@@ -167,7 +166,7 @@ fn log_json(entry: &LogEntry) -> Value {
     json!({
         "snapshot": hash.to_string(),
         "parents": parents,
-        "time": format!("{}Z", time(snapshot.time).replace(' ', "T")),
+        "time": rfc3339(snapshot.time),
         "time_ns": snapshot.time.ns,
         "author": snapshot.author,
         "message": snapshot.message,
@@ -180,7 +179,7 @@ fn log_table(entries: &[LogEntry]) -> String {
     let row = |LogEntry { hash, snapshot }: &LogEntry| {
         [
             hash.to_string()[..SHORT_HASH].to_owned(),
-            format!("{} UTC", time(snapshot.time)),
+            time(snapshot.time),
             count(snapshot.files, "file"),
             size(snapshot.bytes),
             one_line(&snapshot.author),
@@ -204,20 +203,6 @@ fn log_table(entries: &[LogEntry]) -> String {
 /// What others wrote must not steer the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn requests_json(counts: &Counts) -> Value {
-    let kind = |kind: KindCounts| {
-        let KindCounts { requests, failed, bytes } = kind;
-        json!({"requests": requests, "failed": failed, "bytes": bytes})
-    };
-    json!({
-        "get": kind(counts.get),
-        "head": kind(counts.head),
-        "put": kind(counts.put),
-        "list": kind(counts.list),
-        "delete": kind(counts.delete),
-    })
 }
 
 fn branch_name(address: &Address) -> Result<String, CliError> {

@@ -1,5 +1,7 @@
 //! Numbers, sizes and times as people read and write them.
 
+use indicatif::{HumanBytes, HumanCount};
+use jiff::Timestamp;
 use vellum_core::words::Time;
 
 /// A number of bytes: digits, then K, M, G or T (of 1,024), with or without `B` or `iB`.
@@ -20,32 +22,14 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
-/// `1536` as `1.5 KiB`.
+/// `1536` as `1.50 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = u128::from(bytes) * 10 / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    HumanBytes(bytes).to_string()
 }
 
 /// `1234567` as `1,234,567`.
 pub(crate) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
 /// `1` and `file` as `1 file`, `2` as `2 files`.
@@ -54,28 +38,21 @@ pub(super) fn count(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", number(count))
 }
 
-/// A time as `2026-11-22 08:10:11` in UTC.
-pub(super) fn time(time: Time) -> String {
-    let secs = time.secs();
-    let (days, second) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
-    let (year, month, day) = date(days);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02}", second % 60)
+/// A time in UTC.
+fn calendar(time: Time, format: &str) -> String {
+    // What a `Time` can say, years 1677 to 2262, is in its range.
+    let at = Timestamp::from_second(time.secs()).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime(format).to_string()
 }
 
-/// Year, month and day of a number of days since 1970-01-01 (Howard Hinnant's civil_from_days).
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+/// A time as `2026-11-22 08:10:11 UTC`.
+pub(super) fn time(time: Time) -> String {
+    calendar(time, "%F %T UTC")
+}
+
+/// A time as `2026-11-22T08:10:11Z`.
+pub(super) fn rfc3339(time: Time) -> String {
+    calendar(time, "%FT%TZ")
 }
 
 /// Who is at work, when nobody else is named: `user@host`.
@@ -110,7 +87,7 @@ mod tests {
         let all = [0, 1023, 1024, 1536, 1 << 20, (1 << 20) - 1, u64::MAX].map(size);
         assert_eq!(
             all,
-            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1023.9 KiB", "15.9 EiB"]
+            ["0 B", "1023 B", "1.00 KiB", "1.50 KiB", "1.00 MiB", "1024.00 KiB", "16.00 EiB"]
         );
     }
 
@@ -123,11 +100,12 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_calendar() {
-        let at = |secs| time(Time::from_parts(secs, 0));
-        assert_eq!(at(0), "1970-01-01 00:00:00");
-        assert_eq!(at(-1), "1969-12-31 23:59:59");
-        assert_eq!(at(951_782_400), "2000-02-29 00:00:00");
-        assert_eq!(at(1_700_000_000), "2023-11-14 22:13:20");
-        assert_eq!(at(4_107_542_399), "2100-02-28 23:59:59");
+        let at = |secs| Time::from_parts(secs, 0);
+        assert_eq!(time(at(0)), "1970-01-01 00:00:00 UTC");
+        assert_eq!(time(at(-1)), "1969-12-31 23:59:59 UTC");
+        assert_eq!(rfc3339(at(951_782_400)), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(at(4_107_542_399)), "2100-02-28T23:59:59Z");
+        assert_eq!(time(at(i64::MIN)), "1677-09-21 00:12:43 UTC");
+        assert_eq!(time(at(i64::MAX)), "2262-04-11 23:47:16 UTC");
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use vellum_core::conc::{Fast, Handover, Shared};
@@ -46,6 +47,9 @@ struct Inner {
     /// Handles that may hold a shared writable mapping, so that the kernel may hold data of
     /// theirs that never reached us.
     mappable: DashMap<Fh, Ino>,
+    /// Why the last page that the kernel wrote back was refused: its data is lost, and the kernel
+    /// tells nobody but the program, at msync or close.
+    refused_page: Mutex<Option<Errno>>,
     store: Arc<dyn ObjectStore>,
     runtime: Handle,
     pool: pool::Pool,
@@ -81,6 +85,7 @@ impl Host {
                 next_ticket: AtomicU64::new(1),
                 closed: AtomicBool::new(false),
                 mappable: DashMap::new(),
+                refused_page: Mutex::new(None),
                 store,
                 runtime,
                 pool,
@@ -94,6 +99,8 @@ impl Host {
     /// Asks for `op`; `responder` is called exactly once, perhaps before this returns. It may ask
     /// for more: the machine takes that when the responder has returned.
     pub fn request(&self, op: Op, responder: Responder) {
+        let is_page = matches!(&op, Op::Write { flags, .. } if flags.from_cache);
+        let responder = if is_page { self.watch_page(responder) } else { responder };
         let ticket = self.next_ticket();
         self.inner.parked.insert(ticket, responder);
         if self.inner.closed.load(Ordering::Acquire) {
@@ -131,7 +138,30 @@ impl Host {
     ) -> Option<Result<u32, Errno>> {
         let wall = clock::wall();
         let write = || self.inner.shared.try_write(fh, wall, offset, data, flags);
-        self.fast(fh, write)
+        let written = self.fast(fh, write);
+        if let Some(Err(errno)) = written
+            && flags.from_cache
+        {
+            *self.inner.refused_page.lock() = Some(errno);
+        }
+        written
+    }
+
+    /// Remembers that a page was refused.
+    fn watch_page(&self, responder: Responder) -> Responder {
+        let host = self.clone();
+        Box::new(move |reply| {
+            if let Err(errno) = &reply {
+                *host.inner.refused_page.lock() = Some(*errno);
+            }
+            responder(reply);
+        })
+    }
+
+    /// Why a page that the kernel wrote back was refused since this was last asked.
+    #[must_use]
+    pub fn take_refused_page(&self) -> Option<Errno> {
+        self.inner.refused_page.lock().take()
     }
 
     /// Reads into `out`, which is cleared first. `None` asks the caller to park the request.
@@ -207,6 +237,9 @@ impl Host {
             Fast::Failed(errno) => return Some(Err(errno)),
             Fast::Slow(why) => why,
         };
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Some(Err(Errno::Io));
+        }
         let mut owed = Vec::new();
         let again = self.inner.machine.with(|machine| {
             let _guard = CloseOnPanic(&self.inner);
@@ -301,7 +334,7 @@ impl Host {
 }
 
 /// A machine that panicked is not run again, and nobody waits for it: what is parked and what
-/// comes later is answered EIO.
+/// comes later is answered EIO, but for reads of what is in memory.
 struct CloseOnPanic<'a>(&'a Inner);
 
 impl Drop for CloseOnPanic<'_> {
@@ -309,6 +342,7 @@ impl Drop for CloseOnPanic<'_> {
         if std::thread::panicking() {
             tracing::error!("the core has failed: the mount answers EIO from here on");
             self.0.closed.store(true, Ordering::Release);
+            self.0.shared.refuse_writes();
             self.0.answer_all();
         }
     }

@@ -12,9 +12,9 @@ use vellum_core::machine::MountSpec;
 use vellum_core::shapes::{
     Caller, Name, Op, OpenFlags, Reply, StoreOutcome, StoreRequest, WriteFlags,
 };
-use vellum_core::words::{Errno, Ino, Limits};
+use vellum_core::words::{Errno, Fh, Ino, Limits};
 
-use super::{Host, KernelCache};
+use super::{CloseOnPanic, Host, KernelCache};
 use crate::repo::{Import, Repo};
 use crate::store::ObjectStore;
 
@@ -113,10 +113,8 @@ fn a_responder_may_ask_for_more() {
     assert!(matches!(receiver.recv_timeout(PATIENCE).unwrap(), Ok(Reply::StatFs(_))));
 }
 
-#[test]
-fn a_file_is_written_and_read_in_place() {
-    let runtime = Runtime::new().unwrap();
-    let host = start(&runtime, spec(), Limits::default(), Arc::new(Stuck));
+/// A new file, opened.
+fn created(runtime: &Runtime, host: &Host) -> (Ino, Fh) {
     let op = Op::Create {
         parent: Ino::ROOT,
         name: name("file"),
@@ -125,13 +123,21 @@ fn a_file_is_written_and_read_in_place() {
         caller: Caller::default(),
     };
     let Ok(Reply::Created(attr, fh)) = runtime.block_on(host.ask(op)) else { panic!() };
+    (attr.ino, fh)
+}
+
+#[test]
+fn a_file_is_written_and_read_in_place() {
+    let runtime = Runtime::new().unwrap();
+    let host = start(&runtime, spec(), Limits::default(), Arc::new(Stuck));
+    let (ino, fh) = created(&runtime, &host);
     let written = host.try_write(fh, 3, b"hello", WriteFlags::default());
     assert_eq!(written, Some(Ok(5)));
     let mut read = vec![9];
     assert_eq!(host.try_read(fh, 0, 100, &mut read), Some(Ok(())));
     assert_eq!(read, b"\0\0\0hello");
-    assert_eq!(host.try_getattr(attr.ino).unwrap().unwrap().size, 8);
-    let gone = host.try_write(vellum_core::words::Fh(u64::MAX), 0, b"x", WriteFlags::default());
+    assert_eq!(host.try_getattr(ino).unwrap().unwrap().size, 8);
+    let gone = host.try_write(Fh(u64::MAX), 0, b"x", WriteFlags::default());
     assert_eq!(gone, Some(Err(Errno::BadF)));
 }
 
@@ -185,6 +191,43 @@ fn a_closed_host_answers_everything_with_eio() {
 }
 
 #[test]
+fn a_page_that_is_refused_is_remembered_once() {
+    let runtime = Runtime::new().unwrap();
+    let host = start(&runtime, spec(), Limits::default(), Arc::new(Stuck));
+    let page = WriteFlags { from_cache: true, ..WriteFlags::default() };
+    let refused = Some(Err(Errno::BadF));
+    assert_eq!(host.try_write(Fh(u64::MAX), 0, b"x", WriteFlags::default()), refused);
+    assert_eq!(host.take_refused_page(), None);
+    assert_eq!(host.try_write(Fh(u64::MAX), 0, b"x", page), refused);
+    assert_eq!(host.take_refused_page(), Some(Errno::BadF));
+    assert_eq!(host.take_refused_page(), None);
+    let op = Op::Write { fh: Fh(u64::MAX), offset: 0, data: b"x".to_vec(), flags: page };
+    assert_eq!(runtime.block_on(host.ask(op)), Err(Errno::BadF));
+    assert_eq!(host.take_refused_page(), Some(Errno::BadF));
+}
+
+#[test]
+fn a_core_that_failed_takes_no_writes_and_shows_what_it_has() {
+    let runtime = Runtime::new().unwrap();
+    let host = start(&runtime, spec(), Limits::default(), Arc::new(Stuck));
+    let (ino, fh) = created(&runtime, &host);
+    assert_eq!(host.try_write(fh, 0, b"kept", WriteFlags::default()), Some(Ok(4)));
+    let panicked = thread::scope(|scope| {
+        let fail = || {
+            let _guard = CloseOnPanic(&host.inner);
+            panic!("as a failing core does");
+        };
+        scope.spawn(fail).join().is_err()
+    });
+    assert!(panicked);
+    assert_eq!(host.try_write(fh, 0, b"lost", WriteFlags::default()), Some(Err(Errno::Io)));
+    assert_eq!(runtime.block_on(host.ask(Op::GetAttr { ino })), Err(Errno::Io));
+    let mut read = Vec::new();
+    assert_eq!(host.try_read(fh, 0, 100, &mut read), Some(Ok(())));
+    assert_eq!(read, b"kept");
+}
+
+#[test]
 fn flushing_tells_the_kernel_of_each_mappable_inode_once() {
     #[derive(Default)]
     struct Told(parking_lot::Mutex<Vec<Ino>>);
@@ -201,11 +244,10 @@ fn flushing_tells_the_kernel_of_each_mappable_inode_once() {
     let host = start(&runtime, spec(), Limits::default(), Arc::new(Stuck));
     let told = Arc::new(Told::default());
     host.set_kernel_cache(Some(told.clone()));
-    let fh = vellum_core::words::Fh;
-    for (handle, ino) in [(fh(1), Ino(5)), (fh(2), Ino(6)), (fh(3), Ino(5)), (fh(4), Ino(7))] {
+    for (handle, ino) in [(Fh(1), Ino(5)), (Fh(2), Ino(6)), (Fh(3), Ino(5)), (Fh(4), Ino(7))] {
         host.note_mappable(handle, ino);
     }
-    host.note_released(fh(4));
+    host.note_released(Fh(4));
     runtime.block_on(host.flush_kernel_pages()).unwrap();
     assert_eq!(*told.0.lock(), [Ino(5), Ino(6)]);
     host.set_kernel_cache(None);

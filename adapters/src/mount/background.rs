@@ -28,8 +28,6 @@ pub(super) fn start(point: &Path) -> Result<Answer, CliError> {
     let failed = |what: &str, error: io::Error| {
         CliError::new(Exit::Usage, format!("{what}: {error}"), "use --foreground")
     };
-    let log = open_log(&place.log)
-        .map_err(|error| failed(&format!("can't write the log {}", place.log.display()), error))?;
     let program = std::env::current_exe()
         .map_err(|error| failed("can't find this program to start the daemon", error))?;
     let mut daemon = Command::new(program)
@@ -37,7 +35,7 @@ pub(super) fn start(point: &Path) -> Result<Answer, CliError> {
         .env(READY, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| failed("can't start the daemon", error))?;
     let mut said = String::new();
@@ -66,8 +64,10 @@ pub(super) fn say(result: Result<Answer, CliError>) {
     }
 }
 
-/// Leaves the terminal and the directory that the daemon was started from.
-pub(super) fn detach() -> io::Result<()> {
+/// Leaves the terminal and the directory that the daemon was started from, and speaks to `log`
+/// from here on.
+pub(super) fn detach(log: &Path) -> io::Result<()> {
+    rustix::stdio::dup2_stderr(open_log(log)?)?;
     rustix::process::setsid()?;
     std::env::set_current_dir("/")
 }

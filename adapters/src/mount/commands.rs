@@ -235,7 +235,7 @@ mod tests {
         ];
         let diff = DiffAnswer { changes, send_bytes: 1024 };
         let text = diff_text(&diff, usize::MAX);
-        let end = "3 paths changed; a commit sends at most 1.0 KiB of data\n";
+        let end = "3 paths changed; a commit sends at most 1.00 KiB of data\n";
         assert_eq!(text, format!("A a\\nb\nD d/\nT ./\n{end}"));
         assert!(diff_text(&diff, 1).contains("… and 2 more"));
         assert_eq!(diff_text(&DiffAnswer::default(), 1), "");

@@ -23,6 +23,7 @@ use super::unmount::{Busy, unmount};
 use crate::cli::{CliError, Exit};
 use crate::fuse::{self, Mounted, Options};
 use crate::host::Host;
+use crate::store::Store;
 
 /// Times that `umount --commit` commits what was written while it unmounted, before it gives up.
 const COMMITS_ON_UNMOUNT: usize = 3;
@@ -46,6 +47,7 @@ enum Event {
 /// The daemon of one mount.
 pub(super) struct Daemon {
     host: Host,
+    store: Arc<Store>,
     point: PathBuf,
     options: Options,
     about: MountedAnswer,
@@ -58,7 +60,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Mounts and serves until told to end. `ready` is called when commands are taken.
     pub(super) async fn run(
-        host: Host,
+        (host, store): (Host, Arc<Store>),
         point: PathBuf,
         options: Options,
         about: MountedAnswer,
@@ -80,6 +82,7 @@ impl Daemon {
         tokio::spawn(forward_end(mounted, events.clone()));
         let daemon = Arc::new(Self {
             host,
+            store,
             point,
             options,
             about,
@@ -217,6 +220,21 @@ impl Daemon {
         })
     }
 
+    /// What the kernel could not write back is lost, and it tells only the program that mapped the
+    /// file: a commit that leaves it out must not go unnoticed.
+    fn no_page_was_refused(&self) -> Result<(), CliError> {
+        let Some(errno) = self.host.take_refused_page() else { return Ok(()) };
+        let exit = if errno == Errno::NoSpc { Exit::NoSpace } else { Exit::Store };
+        let point = self.point.display();
+        let what = format!(
+            "data that programs wrote into mapped files of {point} was refused and is lost \
+             ({errno:?}); they were told at msync or close"
+        );
+        let remedy = "nothing was published. Have it written again, then commit; or commit again \
+                      to publish what is there. With more --memory there is more room";
+        Err(CliError::new(exit, what, remedy))
+    }
+
     /// As [`Daemon::flush`], but figures need not wait for a store that is stuck: they then leave
     /// out what the kernel holds.
     async fn flush_for_figures(&self) {
@@ -227,6 +245,7 @@ impl Daemon {
 
     async fn commit(&self, signed: Signed) -> Result<CommitAnswer, CliError> {
         self.flush().await?;
+        self.no_page_was_refused()?;
         let Signed { author, message } = signed;
         let attempt = attempt().map_err(|error| {
             let what = format!("can't get a random number for the commit: {error}");
@@ -370,7 +389,8 @@ impl Serve for Daemon {
                 self.flush_for_figures().await;
                 let status = self.status().await?;
                 let mounted = *self.mounted.borrow();
-                Ok(Answer::Status(StatusAnswer::new(self.about.clone(), mounted, &status)))
+                let (about, requests) = (self.about.clone(), self.store.counts());
+                Ok(Answer::Status(StatusAnswer::new(about, mounted, &status, requests)))
             }
             Command::Diff => {
                 self.flush_for_figures().await;

@@ -18,6 +18,7 @@ use crate::cli::{CliError, Exit};
 use crate::fuse::{OpenMode, Options};
 use crate::host::Host;
 use crate::repo::{Address, Repo};
+use crate::store::Store;
 
 /// Least memory for file data, in bytes: below it a commit has no room to gather chunks.
 const MEMORY_MIN_BYTES: u64 = 64 << 20;
@@ -31,7 +32,10 @@ const RESERVE_CHUNKS: u64 = 2;
 /// Opens the repository, mounts it and serves it to its end, in this process.
 pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Result<Exit, CliError> {
     let point = point::check(&args.mount_point)?;
-    Place::of(&point).prepare()?;
+    let place = Place::of(&point);
+    place.prepare()?;
+    // Held to the end of the process.
+    let _claim = place.claim(&point)?;
     let address = address(args)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -39,11 +43,12 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
         .build()
         .map_err(|error| failed("can't start threads", &error))?;
     if background::is_daemon() {
-        background::detach().map_err(|error| failed("can't leave the terminal", &error))?;
+        let why = |error| failed(&format!("can't speak to {}", place.log.display()), &error);
+        background::detach(&place.log).map_err(why)?;
     }
     let served = runtime.block_on(async {
-        let host = host(args, &address, runtime.handle()).await?;
-        let served = serve_host(args, &host, &address, &point, ready).await;
+        let (host, store) = host(args, &address, runtime.handle()).await?;
+        let served = serve_host(args, (&host, store), &address, &point, ready).await;
         host.close();
         served
     });
@@ -55,7 +60,7 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
 /// Mounts `host` and serves it to its end.
 async fn serve_host(
     args: &MountArgs,
-    host: &Host,
+    (host, store): (&Host, Arc<Store>),
     address: &Address,
     point: &Path,
     ready: impl FnOnce(MountedAnswer),
@@ -74,7 +79,7 @@ async fn serve_host(
         pid: std::process::id(),
     };
     let told = about.clone();
-    Daemon::run(host.clone(), point.to_path_buf(), options, about, || ready(told)).await
+    Daemon::run((host.clone(), store), point.to_path_buf(), options, about, || ready(told)).await
 }
 
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
@@ -87,7 +92,11 @@ fn address(args: &MountArgs) -> Result<Address, CliError> {
 }
 
 /// Reads what the mount begins with, and starts its host.
-async fn host(args: &MountArgs, address: &Address, runtime: &Handle) -> Result<Host, CliError> {
+async fn host(
+    args: &MountArgs,
+    address: &Address,
+    runtime: &Handle,
+) -> Result<(Host, Arc<Store>), CliError> {
     let repo = Repo::open(&address.repo).await?;
     if !args.read_only {
         repo.check_writable()?;
@@ -112,8 +121,9 @@ async fn host(args: &MountArgs, address: &Address, runtime: &Handle) -> Result<H
     };
     let shared = Arc::new(Shared::new(limits(args.memory, chunk_bytes)?, args.read_only));
     let store = Arc::clone(repo.store());
-    Host::start(spec, shared, store, runtime.clone())
-        .map_err(|error| failed("can't start threads", &error))
+    let host = Host::start(spec, shared, Arc::clone(&store) as Arc<_>, runtime.clone())
+        .map_err(|error| failed("can't start threads", &error))?;
+    Ok((host, store))
 }
 
 fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliError> {

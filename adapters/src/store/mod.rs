@@ -4,7 +4,6 @@
 //! and tests read, the test hooks of [`hooks`], and the trait [`ObjectStore`]. The backend of a
 //! local directory is [`DirStore`].
 
-mod counts;
 mod dir;
 mod error;
 mod hooks;
@@ -18,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use vellum_core::shapes::{StoreOutcome, StoreRequest};
+use parking_lot::Mutex;
+use vellum_core::shapes::{Counts, StoreOutcome, StoreRequest};
 
-pub use counts::{Counts, KindCounts};
 pub use dir::DirStore;
 pub use error::OpenError;
 pub(crate) use error::os_words;
@@ -36,7 +35,7 @@ pub trait ObjectStore: Send + Sync {
 pub struct Store {
     backend: Arc<dyn ObjectStore>,
     address: PathBuf,
-    counts: Arc<counts::Counters>,
+    counts: Arc<Mutex<Counts>>,
     hooks: Option<Arc<hooks::Hooks>>,
 }
 
@@ -53,14 +52,14 @@ impl Store {
         let hooks = hooks::Hooks::from_environment()?.map(Arc::new);
         let path = Path::new(address);
         let backend = Arc::new(DirStore::open(path)?);
-        let counts = Arc::new(counts::Counters::default());
+        let counts = Arc::default();
         Ok(Arc::new(Self { backend, address: path.to_path_buf(), counts, hooks }))
     }
 
     /// A store over any backend, without hooks.
     #[must_use]
     pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
-        let counts = Arc::new(counts::Counters::default());
+        let counts = Arc::default();
         Arc::new(Self { backend, address: address.to_path_buf(), counts, hooks: None })
     }
 
@@ -73,7 +72,7 @@ impl Store {
     /// What was asked of the store since it was opened.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts.read()
+        *self.counts.lock()
     }
 }
 
@@ -82,7 +81,7 @@ impl ObjectStore for Store {
         let (counts, hooks) = (Arc::clone(&self.counts), self.hooks.clone());
         let backend = Arc::clone(&self.backend);
         Box::pin(async move {
-            let asked = counts.asked(&request);
+            let asked = counts.lock().asked(&request);
             let refused = match &hooks {
                 Some(hooks) => hooks.before(&request).await,
                 None => None,
@@ -91,7 +90,7 @@ impl ObjectStore for Store {
                 Some(error) => StoreOutcome::Failed(error),
                 None => backend.request(request).await,
             };
-            counts.answered(asked, &outcome);
+            counts.lock().answered(asked, &outcome);
             outcome
         })
     }

@@ -15,13 +15,21 @@ use crate::failure::{Doing, Failure};
 /// How long a server may take to mount, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const INIT: &str = "{vellum} init {home}/repo";
+
 /// A server that is not one of the controls: a name and what to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) name: String,
     words: Vec<String>,
-    /// Run to its end before the server starts.
-    first: Option<Vec<String>>,
+    /// Each run to its end before the server starts.
+    first: Vec<Vec<String>>,
+    /// What the product's store does on purpose, in the words of its test hook.
+    store: Option<String>,
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 impl std::str::FromStr for Command {
@@ -34,8 +42,7 @@ impl std::str::FromStr for Command {
         if name.is_empty() || !command.contains("{mnt}") {
             return Err(wrong());
         }
-        let words = command.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { name: name.to_owned(), words, first: None })
+        Ok(Self { name: name.to_owned(), words: words(command), first: vec![], store: None })
     }
 }
 
@@ -43,12 +50,11 @@ impl Command {
     /// A control: this program again.
     fn control(control: Control) -> Self {
         let words = ["{bench}", "serve", control.name(), "{mode}", "{mnt}"].map(str::to_owned);
-        Self { name: control.name().to_owned(), words: words.into(), first: None }
+        Self { name: control.name().to_owned(), words: words.into(), first: vec![], store: None }
     }
 
     /// The product, on a new directory repository.
     fn vellum(mode: Mode) -> Self {
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         let mount = match mode {
             Mode::Direct => "{vellum} mount --foreground {home}/repo {mnt}",
             Mode::Buffered => "{vellum} mount --foreground --cached-writes {home}/repo {mnt}",
@@ -56,8 +62,18 @@ impl Command {
         Self {
             name: Control::Vellum.name().to_owned(),
             words: words(mount),
-            first: Some(words("{vellum} init {home}/repo")),
+            first: vec![words(INIT)],
+            store: None,
         }
+    }
+
+    /// The product, on a new directory repository with the files of `source`.
+    pub(crate) fn over(source: &Path, store: Option<String>) -> Self {
+        let mut import = words("{vellum} import");
+        import.push(source.to_string_lossy().into_owned());
+        import.push("{home}/repo".into());
+        let first = vec![words(INIT), import];
+        Self { first, store, ..Self::vellum(Mode::Direct) }
     }
 }
 
@@ -105,8 +121,13 @@ impl Daemon {
                 Command::control(control)
             }
         };
+        Self::product(&command, mode)
+    }
+
+    /// Starts this program again.
+    pub(crate) fn product(command: &Command, mode: Mode) -> Result<Self, Failure> {
         // Away from the terminal: it outlives an interrupt, to remove its mount.
-        Self::start(&command, mode, |process| process.process_group(0))
+        Self::start(command, mode, |process| process.process_group(0))
     }
 
     /// Starts another program that mounts.
@@ -126,7 +147,7 @@ impl Daemon {
         let mount_point = home.path().join("mnt");
         std::fs::create_dir(&mount_point).doing(|| format!("make {}", mount_point.display()))?;
         let places = Places { home: home.path(), mount_point: &mount_point, mode };
-        if let Some(first) = &command.first {
+        for first in &command.first {
             let doing = || format!("run `{}`", first.join(" "));
             let status = places.process(first)?.status().doing(doing)?;
             if !status.success() {
@@ -135,6 +156,7 @@ impl Daemon {
         }
         let mut process = places.process(&command.words)?;
         let doing = || format!("start `{}`", command.words.join(" "));
+        process.envs(command.store.as_ref().map(|hook| ("VELLUM_TEST_STORE", hook)));
         let child = prepare(&mut process).spawn().doing(doing)?;
         let name = command.name.clone();
         let mut daemon = Self { name, child, mount_point, _home: home };

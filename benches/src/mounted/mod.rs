@@ -5,11 +5,13 @@ mod control;
 mod daemon;
 pub(crate) mod product;
 mod server;
+mod stuck;
 
 pub(crate) use client::Mounted;
 pub(crate) use control::Control;
 pub(crate) use daemon::{Command, Daemon};
 pub(crate) use server::{ServeArgs, serve};
+pub(crate) use stuck::{StuckArgs, over_a_stuck_store, stuck};
 
 use std::fmt;
 use std::path::PathBuf;

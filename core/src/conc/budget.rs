@@ -6,7 +6,7 @@ use crate::sync::AtomicU64;
 #[derive(Debug)]
 pub struct Budget {
     free: AtomicU64,
-    /// 1 while data is sent early to make room.
+    /// 1 while data is sent early to make room, or when there was none that could be.
     spilling: AtomicU64,
     total_bytes: u64,
     reserve_bytes: u64,
@@ -44,13 +44,14 @@ impl Budget {
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
     }
 
-    /// Whether it is time to send data early: less than half is free, and nobody does yet.
+    /// Whether it is time to send data early: less than half is free, and nobody does yet or found
+    /// nothing to send.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
         self.free_bytes() < (self.total_bytes - self.reserve_bytes) / 2 && self.spilling.load() == 0
     }
 
-    /// Notes that data is sent early, or no more.
+    /// Notes that data is sent early, or may be again.
     pub fn set_spilling(&self, spilling: bool) {
         self.spilling.store(u64::from(spilling));
     }

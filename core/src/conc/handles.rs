@@ -20,18 +20,23 @@ struct Slot {
     handle: Option<Handle>,
 }
 
+/// A slot in a cache line of its own: threads with two handles must not contend for one.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line(RwLock<Slot>);
+
 /// All open handles of a mount. The machine gives slots out; every thread uses them. The slab has
 /// its full size from the start, so that finding a handle takes no lock but the slot's own.
 #[derive(Debug)]
 pub struct Handles {
-    slots: Box<[RwLock<Slot>]>,
+    slots: Box<[Line]>,
 }
 
 impl Handles {
     /// Room for `count` handles.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        let slot = || RwLock::new(Slot { generation: 0, handle: None });
+        let slot = || Line(RwLock::new(Slot { generation: 0, handle: None }));
         Self { slots: std::iter::repeat_with(slot).take(count).collect() }
     }
 
@@ -40,7 +45,7 @@ impl Handles {
     #[inline]
     pub fn with<R>(&self, fh: Fh, f: impl FnOnce(&Handle) -> R) -> Option<R> {
         let (index, generation) = split(fh);
-        self.slots.get(index)?.read(|slot| {
+        self.slots.get(index)?.0.read(|slot| {
             let handle = slot.handle.as_ref().filter(|_| slot.generation == generation)?;
             Some(f(handle))
         })
@@ -48,7 +53,7 @@ impl Handles {
 
     /// Opens slot `index`, which must be closed; the number of the handle.
     pub fn open(&self, index: usize, handle: Handle) -> Fh {
-        self.slots[index].write(|slot| {
+        self.slots[index].0.write(|slot| {
             assert!(slot.handle.is_none(), "slot {index} is opened twice");
             slot.generation = slot.generation.wrapping_add(1).max(1);
             slot.handle = Some(handle);
@@ -59,7 +64,7 @@ impl Handles {
     /// Closes a handle; its slot and what it held, or `None` when it was not open.
     pub fn close(&self, fh: Fh) -> Option<(usize, Handle)> {
         let (index, generation) = split(fh);
-        self.slots.get(index)?.write(|slot| {
+        self.slots.get(index)?.0.write(|slot| {
             if slot.generation != generation {
                 return None;
             }

@@ -146,6 +146,12 @@ impl Shared {
         self.epoch.store(self.epoch().next().0);
     }
 
+    /// Refuses every write in place from here on: the machine failed, and nothing could be
+    /// committed any more. What is in memory can still be read.
+    pub fn refuse_writes(&self) {
+        self.epoch.store(u64::MAX);
+    }
+
     pub(crate) fn handle(&self, fh: Fh) -> Option<Handle> {
         self.handles.with(fh, Handle::clone)
     }

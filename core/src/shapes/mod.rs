@@ -1,6 +1,7 @@
 //! Floor 1: the shapes that requests, effects and file contents take.
 
 mod attr;
+mod counts;
 mod effect;
 mod report;
 mod request;
@@ -8,6 +9,7 @@ mod spans;
 mod store;
 
 pub use attr::{Attr, FileKind, SetAttr, SetTime};
+pub use counts::{Asked, Counts, KindCounts};
 pub use effect::{Effect, Effects, Input, Outcome};
 pub use report::{Change, ChangeKind, CommitResult, Diff, Status};
 pub use request::{

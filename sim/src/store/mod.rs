@@ -5,15 +5,13 @@
 //! and what goes wrong; the world calls [`SimStore::happen`] when they come.
 
 pub mod contract;
-mod counts;
 mod faults;
 mod objects;
 
 use std::collections::BTreeMap;
 
-use vellum_core::shapes::{StoreError, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{Asked, Counts, StoreError, StoreOutcome, StoreRequest};
 
-pub use counts::{Counts, KindCounts};
 pub use faults::Faults;
 use faults::{Burst, Fate, Lateness};
 pub use objects::Objects;
@@ -36,6 +34,7 @@ pub enum Happening {
 #[derive(Clone, Debug)]
 struct Under {
     request: StoreRequest,
+    asked: Asked,
     fate: Fate,
     outcome: Option<StoreOutcome>,
     happenings_left: u32,
@@ -97,7 +96,7 @@ impl SimStore {
 
     /// Takes a request at `now_ns` and answers what will happen to it, and when.
     pub fn begin(&mut self, now_ns: u64, request: StoreRequest) -> Vec<(u64, Happening)> {
-        self.counts.asked(&request);
+        let asked = self.counts.asked(&request);
         let flight = self.next;
         self.next = Flight(flight.0 + 1);
         let fate = faults::draw(&self.faults, &mut self.burst, &request, &mut self.choices);
@@ -119,7 +118,7 @@ impl SimStore {
             happenings.insert(0, (at, Happening::Apply(flight)));
         }
         let happenings_left = happenings.len() as u32;
-        self.flights.insert(flight, Under { request, fate, outcome: None, happenings_left });
+        self.flights.insert(flight, Under { request, asked, fate, outcome: None, happenings_left });
         happenings
     }
 
@@ -138,8 +137,8 @@ impl SimStore {
             }
             Happening::Answer(_) => Some(answer(&under, &mut self.choices)),
         };
-        if let Some(StoreOutcome::Got { body, .. }) = &told {
-            self.counts.got(body.len() as u64);
+        if let Some(outcome) = &told {
+            self.counts.answered(under.asked, outcome);
         }
         if under.happenings_left > 0 {
             self.flights.insert(flight, under);

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use vellum_core::shapes::{Condition, StoreError};
+use vellum_core::shapes::{Condition, KindCounts, StoreError};
 
 use super::contract::{get, put};
 use super::*;
@@ -103,8 +103,8 @@ fn requests_and_bytes_are_counted_by_kind() {
     send(&mut store, StoreRequest::Get { key: "chunks/x".into(), range: Some(1..3) });
     send(&mut store, get("none"));
     let counts = *store.counts();
-    assert_eq!(counts.put, KindCounts { requests: 1, bytes: 5 });
-    assert_eq!(counts.get, KindCounts { requests: 3, bytes: 7 });
+    assert_eq!(counts.put, KindCounts { requests: 1, failed: 0, bytes: 5 });
+    assert_eq!(counts.get, KindCounts { requests: 3, failed: 1, bytes: 7 });
     assert_eq!(counts.requests(), 4);
 }
 

@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use mounted::{Bench, errno};
@@ -37,7 +38,7 @@ fn any_offset_and_size_reads_back() {
         file.write_all_at(&pattern(offset, len), offset).unwrap();
         end = end.max(offset + len as u64);
         let mut back = vec![0; len];
-        file.read_exact_at(&mut back, offset).unwrap();
+        assert_eq!(file.read_at(&mut back, offset).unwrap(), len);
         assert!(back == pattern(offset, len), "{offset} {len}");
         assert_eq!(file.metadata().unwrap().len(), end);
     }
@@ -297,7 +298,12 @@ fn more_than_memory_holds_is_sent_early_and_read_back() {
         file.read_exact(&mut mebibyte).unwrap();
         assert!(mebibyte == pattern(n, 1 << 20), "mebibyte {n}");
     }
-    assert!(mount.status()["memory_bytes"].as_u64().is_none_or(|used| used <= 128 << 20));
+    assert!(mount.status()["memory_bytes"].as_u64().unwrap() <= 128 << 20);
+    // Its data is in the store, and nothing there names it.
+    let held = |kind: &str| bench.repository().join(kind).exists();
+    assert_eq!(["chunks", "snapshots"].map(held), [true, false]);
+    mount.commit();
+    assert!(held("snapshots"));
 }
 
 #[test]
@@ -308,6 +314,34 @@ fn writes_past_the_memory_limit_get_enospc_when_the_store_is_full() {
     std::fs::remove_file(mount.path("big")).unwrap();
     std::fs::write(mount.path("small"), pattern(0, 1 << 20)).unwrap();
     assert!(std::fs::read(mount.path("small")).unwrap() == pattern(0, 1 << 20));
+}
+
+#[test]
+fn a_commit_tells_of_mapped_data_that_was_refused() {
+    let bench = Bench::new();
+    let mount = bench.mount_with("mnt", &["--memory", "64M"]);
+    // Memory in which nothing can make room: the data of a file without a name.
+    let mut pinned = File::create(mount.path("pinned")).unwrap();
+    std::fs::remove_file(mount.path("pinned")).unwrap();
+    while pinned.write_all(&pattern(0, 1 << 20)).is_ok() {}
+    let program = "
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 8 << 20)
+shared = mmap.mmap(fd, 8 << 20)
+shared[:] = b'x' * (8 << 20)
+try:
+    shared.flush()
+except OSError:
+    sys.exit(5)
+";
+    let path = mount.path("mapped");
+    let told = Command::new("python3").args(["-c", program]).arg(path).status().unwrap();
+    assert_eq!(told.code(), Some(5));
+    drop(pinned);
+    let said = common::fails(mount.vellum("commit").args(["-m", "x"]), 7);
+    assert!(said.contains("refused and is lost") && said.contains("commit again"), "{said}");
+    assert_eq!(mount.commit()["committed"], true);
 }
 
 #[test]

@@ -138,6 +138,22 @@ fn edits_outlive_an_umount_behind_the_daemons_back() {
 }
 
 #[test]
+fn a_mount_point_whose_daemon_holds_edits_is_not_mounted_on_again() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("kept"), b"kept").unwrap();
+    assert!(Command::new("umount").arg(mount.root()).status().unwrap().success());
+    let mut again = bench.vellum(["mount"]);
+    let said = common::fails(again.arg(bench.repository()).arg(mount.root()), 2);
+    assert!(said.contains("still runs") && said.contains("vellum commit"), "{said}");
+    mount.commit();
+    // Ended, or about to: mounting again waits for it.
+    let again = bench.mount("mnt");
+    assert_eq!(fs::read(again.path("kept")).unwrap(), b"kept");
+    again.unmount();
+}
+
+#[test]
 fn an_umount_behind_its_back_ends_a_clean_daemon() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");
@@ -236,7 +252,8 @@ ctypes.CDLL(None).utimensat(-100, sys.argv[1].encode(), times, 0)
 ";
     let path = mount.path("file");
     Command::new("python3").args(["-c", program]).arg(&path).status().unwrap();
-    until("the file is back", || fs::read(&path).is_ok_and(|bytes| bytes == b"kept"));
+    until("it is put back", || mount.log().contains("mounted again"));
+    assert_eq!(fs::read(&path).unwrap(), b"kept");
     fs::write(mount.path("later"), b"later").unwrap();
     mount.commit();
     mount.unmount();

@@ -196,6 +196,13 @@ fn special_files_are_made() {
     assert_eq!(device.rdev(), null);
     // nodev: it can be there, and can't be used.
     assert_eq!(errno(File::open(mount.path("null"))), libc::EACCES);
+    mount.commit();
+    let other = bench.mount("other");
+    let kept = |name: &str| fs::metadata(other.path(name)).unwrap();
+    assert!(kept("fifo").file_type().is_fifo() && kept("socket").file_type().is_socket());
+    assert!(kept("null").file_type().is_char_device());
+    assert_eq!((kept("null").rdev(), kept("null").mode() & 0o7777), (null, 0o640));
+    other.unmount();
 }
 
 #[test]
@@ -242,7 +249,7 @@ fn modes_owners_and_times_are_kept() {
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"y").unwrap();
     let after = fs::metadata(&path).unwrap();
     assert!(after.mtime() > before.mtime());
-    if rustix::process::geteuid().is_root() {
+    if common::is_root() {
         chown(&path, Some(12), Some(34)).unwrap();
         let meta = fs::metadata(&path).unwrap();
         assert_eq!((meta.uid(), meta.gid()), (12, 34));
@@ -297,9 +304,27 @@ fn extended_attributes_of_the_kept_kinds_are_kept() {
     let absent = setxattr(&path, "user.b", b"x", XattrFlags::REPLACE);
     assert_eq!(absent, Err(rustix::io::Errno::NODATA));
     assert_eq!(get("user.a").unwrap(), b"two");
-    let big = vec![7; 60_000];
+    let big = vec![7; 65_536];
     setxattr(&path, "user.big", &big, XattrFlags::empty()).unwrap();
     assert_eq!(get("user.big").unwrap(), big);
+    let mut kinds = vec!["user.big"];
+    if common::is_root() {
+        kinds.extend(["trusted.kind", "security.kind"]);
+        for kind in &kinds[1..] {
+            setxattr(&path, *kind, kind.as_bytes(), XattrFlags::empty()).unwrap();
+        }
+    }
+    mount.commit();
+    let other = bench.mount("other");
+    for kind in &kinds {
+        let mut value = vec![0; 70_000];
+        let len = getxattr(other.path("file"), *kind, value.as_mut_slice()).unwrap();
+        assert_eq!(&value[..len], get(kind).unwrap(), "{kind}");
+    }
+    other.unmount();
+    for kind in &kinds[1..] {
+        removexattr(&path, *kind).unwrap();
+    }
     let short = getxattr(&path, "user.a", [0_u8; 2].as_mut_slice());
     assert_eq!(short, Err(rustix::io::Errno::RANGE));
     let mut list = vec![0; 1000];
@@ -338,7 +363,7 @@ fn statfs_shows_real_figures() {
 
 #[test]
 fn another_users_rights_are_those_of_the_files() {
-    if !rustix::process::geteuid().is_root() {
+    if !common::is_root() {
         return;
     }
     let bench = Bench::new();

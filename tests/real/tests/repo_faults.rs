@@ -131,11 +131,11 @@ fn an_interrupted_import_ends_at_once_and_publishes_nothing() {
     let command = command.env("VELLUM_TEST_STORE", hook).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     wait_until(|| repo.join("trees").exists());
-    let asked = Instant::now();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(asked.elapsed() < Duration::from_secs(5));
+    // The store is still stuck: nothing was waited for.
+    assert!(control.exists());
     assert_eq!(ok(&mut vellum(["log", text(&repo)])), "");
 }
 

@@ -1,11 +1,14 @@
 //! Where the control sockets of a user's mounts are.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use vellum_core::format::Hash;
 
 use crate::cli::{CliError, Exit};
@@ -17,6 +20,12 @@ const OVERRIDE: &str = "VELLUM_RUNTIME_DIR";
 /// Longest path of a socket that Linux takes, in bytes.
 const SOCKET_PATH_MAX: usize = 107;
 
+/// How long a daemon that has just unmounted may take to end.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// How often to look whether it has.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// The files of one mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::mount) struct Place {
@@ -24,6 +33,16 @@ pub(in crate::mount) struct Place {
     pub(in crate::mount) socket: PathBuf,
     /// What its daemon has to say, when it runs in the background.
     pub(in crate::mount) log: PathBuf,
+    /// Locked by its daemon as long as that lives.
+    lock: PathBuf,
+}
+
+/// The right to serve a mount point; no other daemon has it meanwhile, not even one whose mount
+/// is gone and that still holds uncommitted edits.
+#[derive(Debug)]
+pub(in crate::mount) struct Claim {
+    // The kernel lets go of it when the process ends, however it does.
+    _lock: File,
 }
 
 impl Place {
@@ -36,7 +55,8 @@ impl Place {
         let mut id = Hash::of(point.as_os_str().as_bytes()).to_string();
         id.truncate(16);
         let socket = directory.join(format!("{id}.sock"));
-        Self { socket, log: directory.join(format!("{id}.log")) }
+        let [log, lock] = ["log", "lock"].map(|kind| directory.join(format!("{id}.{kind}")));
+        Self { socket, log, lock }
     }
 
     /// Makes the directory, or checks that the one there is ours alone.
@@ -51,6 +71,37 @@ impl Place {
             ));
         }
         Ok(())
+    }
+
+    /// Claims the mount point `point`, whose files these are and whose directory is prepared.
+    pub(in crate::mount) fn claim(&self, point: &Path) -> Result<Claim, CliError> {
+        let failed = |error: io::Error| {
+            let what = format!("can't lock {}: {error}", self.lock.display());
+            CliError::new(Exit::Usage, what, "")
+        };
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(&self.lock).map_err(failed)?;
+        let patience = Instant::now() + ENDING;
+        loop {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Claim { _lock: lock }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < patience => {
+                    std::thread::sleep(LOOK);
+                }
+                Err(Errno::WOULDBLOCK) => break,
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        let shown = point.display();
+        Err(CliError::new(
+            Exit::Usage,
+            format!("the daemon of an earlier mount at {shown} still runs: it may hold edits"),
+            format!(
+                "vellum status {shown} shows them, vellum commit {shown} publishes them, vellum \
+                 umount {shown} --discard drops them"
+            ),
+        ))
     }
 }
 
@@ -125,6 +176,19 @@ mod tests {
         let long = temp.path().join("x".repeat(100));
         let error = Place::inside(&long, Path::new("/mnt/a")).prepare().unwrap_err();
         assert!(error.what.contains("too long"), "{error}");
+    }
+
+    #[test]
+    fn a_mount_point_has_one_daemon_at_a_time() {
+        let temp = tempfile::tempdir().unwrap();
+        let place = Place::inside(&temp.path().join("vellum"), Path::new("/mnt/a"));
+        place.prepare().unwrap();
+        let claim = place.claim(Path::new("/mnt/a")).unwrap();
+        let refused = place.claim(Path::new("/mnt/a")).unwrap_err();
+        assert!(refused.what.contains("still runs"), "{refused}");
+        assert!(refused.remedy.contains("commit /mnt/a"), "{refused}");
+        drop(claim);
+        place.claim(Path::new("/mnt/a")).unwrap();
     }
 
     #[test]

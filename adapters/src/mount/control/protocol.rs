@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vellum_core::format::Hash;
-use vellum_core::shapes::{Change, ChangeKind, Diff, FileKind, Status};
+use vellum_core::shapes::{Change, ChangeKind, Counts, Diff, FileKind, Status};
 
 use crate::cli::{CliError, Exit};
 
@@ -118,11 +118,18 @@ pub(in crate::mount) struct StatusAnswer {
     pub(in crate::mount) dirty_bytes: u64,
     /// Bytes of file data in memory.
     pub(in crate::mount) memory_bytes: u64,
+    /// What was asked of the store since the mount was started.
+    pub(in crate::mount) requests: Counts,
 }
 
 impl StatusAnswer {
     /// The status of `mount`.
-    pub(in crate::mount) fn new(mount: MountedAnswer, mounted: bool, status: &Status) -> Self {
+    pub(in crate::mount) fn new(
+        mount: MountedAnswer,
+        mounted: bool,
+        status: &Status,
+        requests: Counts,
+    ) -> Self {
         Self {
             mount,
             mounted,
@@ -133,6 +140,7 @@ impl StatusAnswer {
             changed_inodes: status.changed_inodes,
             dirty_bytes: status.dirty_bytes,
             memory_bytes: status.memory_bytes,
+            requests,
         }
     }
 }

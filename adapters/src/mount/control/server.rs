@@ -22,7 +22,8 @@ pub(in crate::mount) trait Serve: Send + Sync + 'static {
     fn answered(&self, answer: &Answer);
 }
 
-/// Listens at `socket`, in place of one that a dead daemon left there.
+/// Listens at `socket`, in place of one that a dead daemon left there: the caller has claimed the
+/// place.
 pub(in crate::mount) fn listen(socket: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -4,7 +4,7 @@
 //! `PREFIX/.tmp`, synced, and renamed to its key without replacing (or, for a conditional
 //! replacement, renamed over under the lock `PREFIX/.lock`). What is answered as stored, found or
 //! existing is durable: the directories that lead to it are synced first. A body read may not be
-//! durable yet if its put is under way in another process.
+//! durable yet if its put is under way; one whose sync has failed is not read.
 //!
 //! The identity of a body is made of its file's inode number, length and modification time. The
 //! store sets that time itself, from a clock in nanoseconds, and later than that of the body it
@@ -128,6 +128,7 @@ impl Dir {
     /// Reads a range as far as the object goes: past its end there are no bytes, and no error.
     fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<StoreOutcome, StoreError> {
         check_key(key)?;
+        self.syncs.check(&self.root, key)?;
         let (file, stat) = self.open_object(key)?;
         let len = stat_len(&stat);
         let range = range.unwrap_or(0..len);

@@ -69,7 +69,7 @@ impl Dir {
             Err(errno) => return Err(path_error(errno)),
         }
         let stat = fstat(&object.file).map_err(store_error)?;
-        self.syncs.make_durable(&self.root, parent_of(key)).map_err(named_already)?;
+        self.make_named_durable(key)?;
         Ok(StoreOutcome::Stored { etag: etag_of(&stat) })
     }
 
@@ -98,8 +98,17 @@ impl Dir {
         renameat(&temporary.dir, &object.name, &self.root, key).map_err(path_error)?;
         object.named = true;
         let stat = fstat(&object.file).map_err(store_error)?;
-        self.syncs.make_durable(&self.root, parent_of(key)).map_err(named_already)?;
+        self.make_named_durable(key)?;
         Ok(StoreOutcome::Stored { etag: etag_of(&stat) })
+    }
+
+    /// Whoever finds the object relies on it. If it may lose its name in a power loss, nobody is to
+    /// find it.
+    fn make_named_durable(&self, key: &str) -> Result<(), StoreError> {
+        self.syncs.make_durable(&self.root, parent_of(key)).map_err(|_| {
+            self.syncs.doubt(key);
+            StoreError::Ambiguous
+        })
     }
 
     /// What lies at `key`, if its identity is `expected`.
@@ -276,9 +285,4 @@ impl Drop for Unfinished<'_> {
 fn clock_ns() -> i128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos().cast_signed())
-}
-
-/// The object has its name, but it is not known whether it keeps it through a power loss.
-fn named_already(_: StoreError) -> StoreError {
-    StoreError::Ambiguous
 }

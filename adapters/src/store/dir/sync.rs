@@ -3,7 +3,7 @@
 //! A sync of a directory covers every entry made before it began. So whoever asks while one is
 //! under way waits for the next, and the next serves all who wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use super::super::keys::parent_of;
 pub(super) struct DirSyncs {
     /// By path inside the repository; one per directory that holds keys.
     dirs: Mutex<HashMap<String, Arc<DirSync>>>,
+    /// Keys whose body is there, but could not be made durable.
+    doubtful: Mutex<HashSet<String>>,
 }
 
 #[derive(Default)]
@@ -49,6 +51,26 @@ impl DirSyncs {
             dir.rounds.lock().rooted = true;
         }
         dir.sync(root, path)
+    }
+
+    /// Notes that the body of `key` may not survive a power loss.
+    pub(super) fn doubt(&self, key: &str) {
+        self.doubtful.lock().insert(key.to_owned());
+    }
+
+    /// Refuses to show a body that may not survive a power loss: whoever sees it relies on it.
+    pub(super) fn check(&self, root: &OwnedFd, key: &str) -> Result<(), StoreError> {
+        if self.doubtful.lock().contains(key) {
+            self.make_durable(root, parent_of(key))?;
+        }
+        Ok(())
+    }
+
+    /// Has every later sync of the directory `path` fail.
+    #[cfg(test)]
+    pub(super) fn fail(&self, path: &str) {
+        let dir = Arc::clone(self.dirs.lock().entry(path.to_owned()).or_default());
+        dir.rounds.lock().failed = Some(StoreError::Unreachable);
     }
 
     /// Forgets that `path` is durable: somebody has removed the directory, or just made it.

@@ -121,6 +121,22 @@ fn a_writer_sweeps_what_dead_writers_left_and_leaves_the_living_alone() {
 }
 
 #[test]
+fn a_body_that_could_not_be_made_durable_is_not_shown() {
+    let (_dir, store) = fresh();
+    run(async {
+        create(&store, "refs/other", b"1").await;
+        let etag = create(&store, "refs/main", b"1").await;
+        store.dir.syncs.fail("refs");
+        let moved = put("refs/main", b"2", Condition::Matches(etag));
+        assert_eq!(store.request(moved).await, StoreOutcome::Failed(StoreError::Ambiguous));
+        let read = |key: &str| StoreRequest::Get { key: key.into(), range: None };
+        let refused = StoreOutcome::Failed(StoreError::Unreachable);
+        assert_eq!(store.request(read("refs/main")).await, refused);
+        assert!(matches!(store.request(read("refs/other")).await, StoreOutcome::Got { .. }));
+    });
+}
+
+#[test]
 fn links_and_directories_are_no_objects() {
     let (dir, store) = fresh();
     fs::write(dir.path().join("real"), b"x").unwrap();

@@ -1,6 +1,6 @@
 //! Requests that wait: each until what it waits for has come, or its deadline.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
@@ -20,8 +20,8 @@ struct Parked {
 pub(super) struct Parking {
     parked: BTreeMap<Ticket, Parked>,
     by_key: FxHashMap<WaitKey, Vec<Ticket>>,
-    /// Deadlines in order: all requests get the same time.
-    deadlines: VecDeque<(u64, Ticket)>,
+    /// Deadlines, also of requests that were answered meanwhile.
+    deadlines: BTreeSet<(u64, Ticket)>,
 }
 
 impl Parking {
@@ -29,9 +29,7 @@ impl Parking {
     pub(super) fn park(&mut self, ticket: Ticket, op: Op, key: WaitKey, deadline_ns: u64) -> bool {
         self.by_key.entry(key.clone()).or_default().push(ticket);
         let first = self.deadlines.is_empty();
-        if !self.deadlines.iter().any(|(_, parked)| *parked == ticket) {
-            self.deadlines.push_back((deadline_ns, ticket));
-        }
+        self.deadlines.insert((deadline_ns, ticket));
         self.parked.insert(ticket, Parked { op, key, deadline_ns });
         first
     }
@@ -51,12 +49,12 @@ impl Parking {
     /// Takes the requests whose time is over; when the next one's is.
     pub(super) fn overdue(&mut self, now_ns: u64) -> (Vec<(Ticket, WaitKey)>, Option<u64>) {
         let mut late = Vec::new();
-        while let Some((deadline_ns, ticket)) = self.deadlines.front().copied() {
+        while let Some((deadline_ns, ticket)) = self.deadlines.first().copied() {
             let waits = self.parked.contains_key(&ticket);
             if waits && deadline_ns > now_ns {
                 return (late, Some(deadline_ns));
             }
-            self.deadlines.pop_front();
+            self.deadlines.pop_first();
             let Some(parked) = self.parked.remove(&ticket) else { continue };
             if let Some(tickets) = self.by_key.get_mut(&parked.key) {
                 tickets.retain(|other| *other != ticket);

@@ -18,12 +18,7 @@ impl Machine {
         if self.node(ino)?.kind() == FileKind::Directory {
             return Err(Stop::Errno(Errno::IsDir));
         }
-        self.engine.register(parent)?;
-        self.engine.register(ino)?;
-        self.point(parent, name, None);
-        self.stamp(parent, cx.now.wall);
-        self.drop_name(ino, parent, name, cx.now.wall);
-        Ok(Reply::Done)
+        self.remove(cx, ino, parent, name)
     }
 
     pub(super) fn remove_dir(
@@ -35,11 +30,22 @@ impl Machine {
         let ino = self.resident(cx, parent, name)?;
         self.node(ino)?.dir().ok_or(Errno::NotDir)?;
         self.is_empty(cx, ino)?;
+        self.remove(cx, ino, parent, name)?;
+        self.count_subdirs(parent, -1);
+        Ok(Reply::Done)
+    }
+
+    fn remove(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        parent: Ino,
+        name: &Name,
+    ) -> Result<Reply, Stop> {
         self.engine.register(parent)?;
         self.engine.register(ino)?;
         self.point(parent, name, None);
         self.stamp(parent, cx.now.wall);
-        self.count_subdirs(parent, -1);
         self.drop_name(ino, parent, name, cx.now.wall);
         Ok(Reply::Done)
     }

@@ -10,7 +10,7 @@ use super::engine::{Cx, Engine, WaitKey};
 use super::gather::NodeKind;
 use super::job::{Job, JobOwner, Made, Product, Work};
 use super::trees::{Asker, CHECKS, said};
-use crate::conc::Installed;
+use crate::conc::{File, Installed};
 use crate::format::{
     Content, Hash, ObjectKind, ObjectName, Piece, Pieces, UpdateError, Verified, decode_xattrs,
     object_key, scan,
@@ -88,14 +88,10 @@ impl Engine {
         ino: Ino,
         range: Range<u64>,
     ) -> Result<Option<WaitKey>, Errno> {
-        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
-        let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
-        let generation = file.generation();
-        let asker = Asker::Layout(ino);
-        let Some(located) = self.locate(cx, &asker, &layout, range.clone())? else {
+        let Some((file, located)) = self.located(cx, ino, range.clone())? else {
             return Ok(Some(WaitKey::Layout(ino)));
         };
-        file.uncover(generation, &located.holes);
+        let generation = file.generation();
         let mut first = None;
         for (offset, key) in located.pieces {
             let of_piece = offset.max(range.start)..(offset + key.len).min(range.end);
@@ -115,16 +111,26 @@ impl Engine {
         ino: Ino,
         range: Range<u64>,
     ) -> Result<Option<WaitKey>, Errno> {
+        let located = self.located(cx, ino, range)?;
+        Ok(located.is_none().then_some(WaitKey::Layout(ino)))
+    }
+
+    /// A file that knows where the holes of a range of its layout are, and what the range holds;
+    /// `None` when [`WaitKey::Layout`] has to come first.
+    fn located(
+        &mut self,
+        cx: &mut Cx<'_>,
+        ino: Ino,
+        range: Range<u64>,
+    ) -> Result<Option<(Arc<File>, Located)>, Errno> {
         let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
         let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
         let generation = file.generation();
-        match self.locate(cx, &Asker::Layout(ino), &layout, range)? {
-            None => Ok(Some(WaitKey::Layout(ino))),
-            Some(located) => {
-                file.uncover(generation, &located.holes);
-                Ok(None)
-            }
-        }
+        let Some(located) = self.locate(cx, &Asker::Layout(ino), &layout, range)? else {
+            return Ok(None);
+        };
+        file.uncover(generation, &located.holes);
+        Ok(Some((file, located)))
     }
 
     /// The pieces of a range of a layout; `None` when the asker will be called once nodes of the
