@@ -142,8 +142,9 @@ pub enum Op {
     ListXattr { ino: Ino },
     /// Remove an extended attribute.
     RemoveXattr { ino: Ino, name: Name },
-    /// Allocate, punch or zero.
-    Fallocate { fh: Fh, offset: u64, len: u64, how: Allocate },
+    /// Allocate, punch or zero. With `kill_suidgid`, set-id bits go in the same step, if the
+    /// request changes anything.
+    Fallocate { fh: Fh, offset: u64, len: u64, how: Allocate, kill_suidgid: bool },
     /// Next data or hole at or after `offset`.
     Seek { fh: Fh, offset: u64, whence: Whence },
     /// What is uncommitted, in figures.

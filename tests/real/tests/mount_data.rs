@@ -107,6 +107,30 @@ fn python(mount: &Path, program: &str) {
 }
 
 #[test]
+fn a_write_of_a_page_is_one_request() {
+    const WRITES: u64 = 2000;
+    for args in [&[][..], &["--cached-writes"]] {
+        let bench = Bench::new();
+        let mount = bench.mount_with("mnt", args);
+        let file = open(&mount.path("file"));
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        // The daemon's thread reads each request from the kernel by one call.
+        let calls = format!("/proc/{}/io", mount.pid());
+        let reads = || {
+            let io = fs::read_to_string(&calls).unwrap();
+            let reads = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+            reads.unwrap().parse::<u64>().unwrap()
+        };
+        let before = reads();
+        for page in 0..WRITES {
+            file.write_all_at(&[2; 4096], page % 16 * 4096).unwrap();
+        }
+        let requests = reads() - before;
+        assert!((WRITES..WRITES + WRITES / 4).contains(&requests), "{args:?}: {requests}");
+    }
+}
+
+#[test]
 fn mappings_and_descriptors_see_the_same_bytes() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");

@@ -372,30 +372,6 @@ fn statfs_shows_real_figures() {
 }
 
 #[test]
-fn set_id_bits_go_when_another_user_writes() {
-    if !common::is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    fs::set_permissions(bench.path(""), Permissions::from_mode(0o755)).unwrap();
-    let mount = bench.mount_with("mnt", &["--allow-other"]);
-    fs::set_permissions(mount.root(), Permissions::from_mode(0o755)).unwrap();
-    let path = mount.path("suid");
-    let write_as_nobody = |script: &str| {
-        fs::write(&path, b"program").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o6777)).unwrap();
-        let mut command = std::process::Command::new("sh");
-        std::os::unix::process::CommandExt::uid(&mut command, 65534);
-        let ended = command.args(["-c", script, "sh"]).arg(&path).status().unwrap();
-        assert!(ended.success());
-        fs::metadata(&path).unwrap().mode() & 0o7777
-    };
-    assert_eq!(write_as_nobody("printf x >> \"$1\""), 0o777);
-    assert_eq!(write_as_nobody("printf x > \"$1\""), 0o777);
-    assert_eq!(write_as_nobody("true"), 0o6777);
-}
-
-#[test]
 fn another_users_rights_are_those_of_the_files() {
     if !common::is_root() {
         return;

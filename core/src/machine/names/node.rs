@@ -65,7 +65,16 @@ pub(crate) struct XattrState {
     pub(crate) stored: Option<Piece>,
 }
 
+/// The extended attribute that goes when content or owner changes, as Linux has it: what it allows
+/// was granted to the program as it was.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
 impl XattrState {
+    /// Whether there may be a capability; for certain once the values are in memory.
+    pub(crate) fn may_have_capability(&self) -> bool {
+        self.map.as_ref().map_or(self.stored.is_some(), |map| map.contains_key(CAPABILITY))
+    }
+
     /// Values that are in memory only.
     pub(crate) fn unstored(map: XattrMap) -> Self {
         Self { map: Some(Arc::new(map)), stored: None }
@@ -181,9 +190,9 @@ impl Node {
             Body::CharDevice { rdev } => special(attr, FileKind::CharDevice, *rdev),
             Body::BlockDevice { rdev } => special(attr, FileKind::BlockDevice, *rdev),
         };
-        let xattrs = XattrState::of(&inode.meta.xattrs);
         let mut node = Self::fresh(inode.ino, names, body);
-        (node.linked, node.xattrs, node.base) = (linked, xattrs, Some(record.clone()));
+        (node.linked, node.base) = (linked, Some(record.clone()));
+        node.set_xattrs(XattrState::of(&inode.meta.xattrs));
         node
     }
 
@@ -257,6 +266,24 @@ impl Node {
             allocated: 0,
             mtime: attr.mtime,
             ctime: attr.ctime,
+        }
+    }
+
+    /// Changes extended attributes, or what is known of them.
+    pub(crate) fn set_xattrs(&mut self, xattrs: XattrState) {
+        if let NodeBody::File(node) = &self.body {
+            node.file.guard(xattrs.may_have_capability());
+        }
+        self.xattrs = xattrs;
+    }
+
+    /// Takes the capability away, if there is one. The inode must be registered as changed, and
+    /// its extended attributes in memory.
+    pub(crate) fn drop_capability(&mut self) {
+        if let Some(map) = self.xattrs.map.as_ref().filter(|map| map.contains_key(CAPABILITY)) {
+            let mut map = map.as_ref().clone();
+            map.remove(CAPABILITY);
+            self.set_xattrs(XattrState::unstored(map));
         }
     }
 
