@@ -235,3 +235,40 @@ fn a_capability_is_committed_and_goes_in_the_next_mount() {
         assert_eq!(fs::read(mount.path("long")).unwrap(), b"programx");
     }
 }
+
+#[test]
+fn an_access_control_list_gives_nobody_more_and_goes_when_the_mode_is_set() {
+    let bench = Bench::new();
+    let tree = bench.path("tree");
+    fs::create_dir(&tree).unwrap();
+    // user::rw-, user:1000:rw-, group::---, mask::rw-, other::---
+    let entries: [(u8, u8, u32); 5] =
+        [(1, 6, u32::MAX), (2, 6, 1000), (4, 0, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend([tag, 0, rights, 0]);
+        list.extend(id.to_le_bytes());
+    }
+    const ACCESS: &str = "system.posix_acl_access";
+    for name in ["edited", "set"] {
+        fs::write(tree.join(name), b"before").unwrap();
+        setxattr(tree.join(name), ACCESS, &list, XattrFlags::empty()).unwrap();
+        assert_eq!(mode_of(&tree.join(name)), 0o660);
+    }
+    common::ok(bench.vellum(["import"]).arg(&tree).arg(bench.repository()));
+    let mount = bench.mount("mnt");
+    assert_eq!(mode_of(&mount.path("edited")), 0o600);
+    let (code, listed, _) = common::run(&mut mount.vellum("diff"));
+    assert_eq!((code, listed.as_str()), (0, ""));
+    fs::write(mount.path("edited"), b"after").unwrap();
+    fs::set_permissions(mount.path("set"), Permissions::from_mode(0o640)).unwrap();
+    mount.commit();
+    let out = bench.path("out");
+    common::ok(bench.vellum(["export"]).arg(bench.repository()).arg(&out));
+    let kept = |name: &str| {
+        let mut value = [0; 100];
+        getxattr(out.join(name), ACCESS, value.as_mut_slice()).map(|len| value[..len].to_vec())
+    };
+    assert_eq!((kept("edited"), mode_of(&out.join("edited"))), (Ok(list), 0o660));
+    assert_eq!((kept("set"), mode_of(&out.join("set"))), (Err(Errno::NODATA), 0o640));
+}

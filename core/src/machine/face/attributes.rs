@@ -89,6 +89,10 @@ impl Machine {
         if drops {
             self.know_capability(cx, ino)?;
         }
+        if set.mode.is_some() {
+            // The mode is what counts from here on: an access control list goes.
+            self.xattrs(cx, ino)?;
+        }
         self.engine.register(ino)?;
         let wall = cx.now.wall;
         let shared = Arc::clone(&self.engine.shared);
@@ -109,6 +113,9 @@ impl Machine {
         })?;
         if drops {
             node.drop_capability();
+        }
+        if set.mode.is_some() {
+            node.drop_acl();
         }
         self.getattr(ino)
     }

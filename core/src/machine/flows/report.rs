@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::engine::Engine;
 use super::plan::{Planned, PlannedBody, PlannedFile};
 use crate::format::{Body, Xattrs, bounds};
-use crate::machine::names::{LinkName, Node, NodeBody, Slot, XattrState};
+use crate::machine::names::{LinkName, Node, NodeBody, Slot, XattrState, shown_mode};
 use crate::shapes::{Change, ChangeKind, Diff, FileKind, Name, Spans, StatFs, Status};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -143,7 +143,7 @@ impl Engine {
         let attr = node.file_attr();
         let meta = &base.meta;
         let is_dir = node.kind() == FileKind::Directory;
-        let same_attr = attr.mode == meta.mode
+        let same_attr = attr.mode == shown_mode(meta)
             && (attr.uid, attr.gid) == (meta.uid, meta.gid)
             && (is_dir || attr.mtime == meta.mtime)
             && same_xattrs(&node.xattrs, &meta.xattrs);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::conc::{Around, File, FileAttr};
 use crate::format::{Body, Content, Inode, Linked, Meta, Piece, XattrMap, Xattrs};
+use crate::machine::names::acl;
 use crate::machine::names::directory::Directory;
 use crate::shapes::{Attr, FileKind, Name, Spans};
 use crate::sync::Arc;
@@ -280,9 +281,18 @@ impl Node {
     /// Takes the capability away, if there is one. The inode must be registered as changed, and
     /// its extended attributes in memory.
     pub(crate) fn drop_capability(&mut self) {
-        if let Some(map) = self.xattrs.map.as_ref().filter(|map| map.contains_key(CAPABILITY)) {
+        self.drop_xattr(CAPABILITY);
+    }
+
+    /// Takes the access control list away, on the same conditions.
+    pub(crate) fn drop_acl(&mut self) {
+        self.drop_xattr(acl::ACCESS);
+    }
+
+    fn drop_xattr(&mut self, name: &[u8]) {
+        if let Some(map) = self.xattrs.map.as_ref().filter(|map| map.contains_key(name)) {
             let mut map = map.as_ref().clone();
-            map.remove(CAPABILITY);
+            map.remove(name);
             self.set_xattrs(XattrState::unstored(map));
         }
     }
@@ -336,8 +346,17 @@ fn names_of(linked: &Linked, found: &LinkName) -> Vec<LinkName> {
 }
 
 fn attr_of(meta: &Meta, links: u32) -> FileAttr {
-    let Meta { mode, uid, gid, mtime, ctime, .. } = meta;
-    FileAttr { mode: *mode, links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
+    let Meta { uid, gid, mtime, ctime, .. } = meta;
+    FileAttr { mode: shown_mode(meta), links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
+}
+
+/// The mode that is shown of what a snapshot holds. An access control list is looked at where the
+/// entry has room for it: with more than 4 KiB of other attributes beside it, it is not.
+pub(crate) fn shown_mode(meta: &Meta) -> u32 {
+    match &meta.xattrs {
+        Xattrs::Inline(map) => acl::shown(meta.mode, map),
+        Xattrs::Stored(_) => meta.mode,
+    }
 }
 
 fn other(attr: FileAttr, what: What) -> NodeBody {
