@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use vellum_core::machine::Holdings;
 use vellum_core::model::Body;
 use vellum_core::shapes::{DirEntry, Op, OpenFlags, Reply};
 use vellum_core::words::{Fh, Ino};
@@ -162,6 +163,11 @@ impl Player {
         let (unanswered, owed) = (self.world.unanswered(mount), self.world.owed_completions(mount));
         if (unanswered, owed) != (0, 0) {
             return Err(format!("{unanswered} requests and {owed} effects have no end"));
+        }
+        let holdings = self.world.actor(mount).machine.holdings();
+        let root = Holdings { inodes: 1, streams: 0, parked: 0, asked: 0, loads: 0 };
+        if holdings != root {
+            return Err(format!("held for nothing: {holdings:?}"));
         }
         match self.world.actor(mount).shared.memory_bytes().0 {
             0 => Ok(()),
