@@ -288,11 +288,8 @@ impl Machine {
 
 /// The errno that a request is refused with: want of memory is ENOSPC only for what takes room.
 fn errno_for(op: &Op, errno: Errno) -> Errno {
-    match op {
-        Op::Write { .. } | Op::Fallocate { .. } => errno,
-        _ if errno == Errno::NoSpc => Errno::Io,
-        _ => errno,
-    }
+    let takes_room = matches!(op, Op::Write { .. } | Op::Fallocate { .. });
+    if errno == Errno::NoSpc && !takes_room { Errno::Io } else { errno }
 }
 
 fn root_node(snapshot: Option<&Snapshot>, spec: &MountSpec, now: Now, shared: &Shared) -> Node {
