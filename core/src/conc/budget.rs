@@ -6,7 +6,8 @@ use crate::sync::AtomicU64;
 #[derive(Debug)]
 pub struct Budget {
     free: AtomicU64,
-    /// Free bytes below which writes say that memory runs short; 0 while data is sent early.
+    /// Free bytes below which writes say that memory runs short: half, less after a look that found
+    /// nothing to send, 0 while data is sent early.
     pressed_below: AtomicU64,
     total_bytes: u64,
     reserve_bytes: u64,
@@ -47,7 +48,8 @@ impl Budget {
     /// Whether it is time to send data early: less than half is free, and nobody does yet.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.free_bytes() < self.pressed_below.load()
+        let free = self.free_bytes();
+        free < self.half_bytes() && free < self.pressed_below.load()
     }
 
     /// Whether less is free than it takes not to send data early.

@@ -144,7 +144,8 @@ impl Player {
     }
 
     /// What every run ends with: the faults stop, everything is as the model says, a commit goes
-    /// through, and once everything is dropped no memory is held.
+    /// through, and nothing is held: neither once the kernel knows nothing any more, nor once
+    /// everything is removed.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.note("-- the end".into());
         self.world.store.heal();
@@ -152,12 +153,20 @@ impl Player {
         self.strict = true;
         self.walk()?;
         self.commit(true)?;
+        self.let_go()?;
+        self.nothing_is_held()?;
         self.nothing_is_left()
     }
 
-    /// Drops everything; then no request, effect or memory may be left.
+    /// Removes everything; then nothing may be left of it.
     pub(super) fn nothing_is_left(&mut self) -> Result<(), String> {
-        self.drop_everything()?;
+        self.remove_below(Ino::ROOT)?;
+        self.let_go()?;
+        self.nothing_is_held()
+    }
+
+    /// No request, effect, inode or memory is left.
+    fn nothing_is_held(&mut self) -> Result<(), String> {
         self.world.run_until_quiet();
         let mount = self.seat.mount;
         let (unanswered, owed) = (self.world.unanswered(mount), self.world.owed_completions(mount));
@@ -175,13 +184,12 @@ impl Player {
         }
     }
 
-    /// Closes, forgets and unlinks everything.
-    fn drop_everything(&mut self) -> Result<(), String> {
+    /// Closes and forgets everything.
+    fn let_go(&mut self) -> Result<(), String> {
         let open: Vec<Fh> = self.seat.model.open().map(|(fh, ..)| fh).collect();
         for fh in open {
             self.both(&Op::Release { fh }, false)?;
         }
-        self.remove_below(Ino::ROOT)?;
         let known: Vec<Ino> = self.seat.model.known().collect();
         for ino in known {
             let count = self.seat.model.lookups(ino);

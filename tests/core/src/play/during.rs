@@ -78,9 +78,17 @@ fn play(player: &mut Player, seed: u64) -> Result<Tally, String> {
         match result {
             CommitResult::Conflict { .. } => return lost(player).map(|()| tally),
             CommitResult::Unknown => player.commit(true)?,
-            _ if choices.chance("during.again", 500) => player.commit(true)?,
-            _ if choices.chance("during.remount", 300) => player.remount()?,
-            _ => {}
+            CommitResult::Committed { .. }
+            | CommitResult::Failed { .. }
+            | CommitResult::Unchanged { .. }
+            | CommitResult::Empty
+            | CommitResult::Busy
+            | CommitResult::NoBranch
+            | CommitResult::Collected { .. } => match choices.index("during.next", 4) {
+                0 | 1 => player.commit(true)?,
+                2 => player.remount()?,
+                _ => {}
+            },
         }
     }
     player.finish().map(|()| tally)

@@ -1,7 +1,7 @@
 //! Commits: what becomes of the ref, of what leaves meanwhile, and of what is in flight.
 
 use vellum_core::format::RefBody;
-use vellum_core::shapes::{Attr, Caller, CommitResult, Name, Op, Reply, StoreError, XattrMode};
+use vellum_core::shapes::{Caller, CommitResult, Name, Op, Reply, StoreError, XattrMode};
 use vellum_core::words::{Ino, Limits};
 use vellum_sim::mount;
 use vellum_sim::store::{Arranged, End};
@@ -90,11 +90,16 @@ fn a_file_changed_and_removed_while_a_commit_is_under_way_is_counted_once() {
     }
 }
 
-/// Creates so many directories: each is an object of its own in the next commit.
+/// Creates so many directories, each with one below it that holds a link: two objects of the next
+/// commit.
 fn directories(scene: &mut Scene, count: u64) {
     for at in 0..count {
-        let (name, caller) = (name(&format!("d{at}")), Caller::default());
-        let made = scene.ok(Op::MakeDir { parent: Ino::ROOT, name, mode: 0o755, caller });
+        let caller = Caller::default();
+        let (parent, text) = (Ino::ROOT, format!("d{at}"));
+        let made = scene.ok(Op::MakeDir { parent, name: name(&text), mode: 0o755, caller });
+        let Reply::Entry(attr) = made else { panic!("{made:?}") };
+        let op = Op::MakeDir { parent: attr.ino, name: name("e"), mode: 0o755, caller };
+        let made = scene.ok(op);
         let Reply::Entry(attr) = made else { panic!("{made:?}") };
         let (parent, name) = (attr.ino, name_of(at));
         scene.ok(Op::Symlink { parent, name, target: b"t"[..].into(), caller });
@@ -155,40 +160,48 @@ fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
     let exists = End::Refused(StoreError::Exists);
     scene.world.store.arranged = vec![always(Arranged::put("chunks/", exists))];
     let (start, gets) = (scene.world.now().mono_ns, scene.gets());
-    let result = scene.commit();
-    assert!(matches!(result, CommitResult::Failed { error: StoreError::NotFound, .. }));
+    let commit = scene.begin_commit();
+    let result = loop {
+        if let Some(reply) = scene.world.take_reply(scene.mount, commit) {
+            break reply;
+        }
+        assert!(scene.gets() - gets < 60, "in {} ns", scene.world.now().mono_ns - start);
+        scene.world.run_one();
+    };
+    let failed = |result: &CommitResult| {
+        matches!(result, CommitResult::Failed { error: StoreError::NotFound, .. })
+    };
+    assert!(matches!(&result, Ok(Reply::Commit(result)) if failed(result)), "{result:?}");
     let waited = scene.world.now().mono_ns - start;
     assert!((60 * SECOND..=121 * SECOND).contains(&waited), "{waited} ns");
-    assert!(scene.gets() - gets < 60, "{} gets", scene.gets() - gets);
     scene.world.store.heal();
     scene.committed();
 }
 
 #[test]
 fn nothing_is_kept_of_a_commit_that_failed() {
-    let mut scene = Scene::new(Limits { in_flight: 2, ..Limits::default() });
-    directories(&mut scene, 3);
+    const COUNT: u64 = 30;
+    let mut scene = Scene::plain();
+    directories(&mut scene, COUNT);
     scene.committed();
-    for fails_after in 0..40 {
+    for round in 0..10 {
         scene.remount();
-        for at in 0..3 {
-            let found = scene.ok(Op::Lookup { parent: Ino::ROOT, name: name(&format!("d{at}")) });
-            let Reply::Entry(Attr { ino, .. }) = found else { panic!("{found:?}") };
-            let (name, value) = (name("user.a"), vec![fails_after; 2].into());
+        // Trees of two levels: one is made when the one below it is stored, at any time.
+        for at in 0..COUNT {
+            let mut ino = Ino::ROOT;
+            for text in [format!("d{at}"), "e".into(), format!("s{at}")] {
+                let found = scene.ok(Op::Lookup { parent: ino, name: name(&text) });
+                let Reply::Entry(attr) = found else { panic!("{found:?}") };
+                ino = attr.ino;
+            }
+            let (name, value) = (name("user.a"), vec![round as u8].into());
             scene.ok(Op::SetXattr { ino, name, value, mode: XattrMode::Either });
-            scene.ok(Op::Forget { ino, count: 1 });
         }
-        let commit = scene.begin_commit();
-        for _ in 0..fails_after {
-            scene.world.run_one();
-        }
-        let denied = End::Refused(StoreError::Denied);
-        scene.world.store.arranged =
-            vec![always(Arranged::put("", denied.clone())), always(Arranged::get("", denied))];
-        let _ = scene.end_commit(commit);
-        scene.world.store.heal();
+        let denied = Arranged::put("trees/", End::Refused(StoreError::Denied));
+        scene.world.store.arranged = vec![Arranged { skips: 5 + 2 * round, ..denied }];
+        assert!(matches!(scene.commit(), CommitResult::Failed { .. }));
         scene.world.run_until_quiet();
         let holdings = scene.world.actor(scene.mount).machine.holdings();
-        assert_eq!((holdings.asked, holdings.loads), (0, 0), "after {fails_after} events");
+        assert_eq!((holdings.asked, holdings.loads), (0, 0), "{round}");
     }
 }

@@ -120,6 +120,8 @@ fn a_link_that_its_inode_knows_nothing_of_is_an_error_and_no_end() {
     let root = directory(&mut scene, 1, &entries);
     for names in [&[(1, "a")][..], &[(1, "x"), (5, "y")]] {
         hostile(root.clone(), &[(2, names)], &mut scene, 9);
+        let unlink = Op::Unlink { parent: Ino::ROOT, name: name("b") };
+        assert_eq!(scene.world.ask(scene.mount, unlink), Err(Errno::Io));
         let replies = try_all(&mut scene);
         is_reported(&mut scene, &replies);
     }

@@ -43,9 +43,12 @@ fn one_changed_inode_too_many_is_enospc() {
         Op::Create { parent, name: name("d"), mode: 0o644, flags: RW, caller },
         Op::Link { ino: b, to_parent: parent, to_name: name("d") },
     ];
+    let before = (scene.world.actor(scene.mount).machine.holdings(), scene.ok(Op::StatFs));
     for op in refused {
         assert_eq!(scene.world.ask(scene.mount, op.clone()), Err(Errno::NoSpc), "{op:?}");
     }
+    let after = (scene.world.actor(scene.mount).machine.holdings(), scene.ok(Op::StatFs));
+    assert_eq!(before, after);
     let (fh, flags) = (scene.open("b").1, WriteFlags::default());
     let write = Op::Write { fh, offset: 0, data: vec![1], flags };
     assert_eq!(mount::fast(&mut scene.world, scene.mount, write), Err(Errno::NoSpc));
