@@ -103,7 +103,7 @@ fn requests_that_overlap_have_an_order() {
 #[test]
 fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
     let [committed, failed, unknown, conflicts] = std::array::from_fn(|_| AtomicU64::new(0));
-    all_games_hold(1_000_000..1_002_000, |seed| {
+    all_games_hold(1_000_000..1_001_000, |seed| {
         let tally = during(&tiny(Faults::none()), seed)?;
         committed.fetch_add(tally.committed, Relaxed);
         failed.fetch_add(tally.failed, Relaxed);
@@ -113,7 +113,7 @@ fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
     });
     // Each way to end, often, with changes since the cut.
     for count in [committed, failed, unknown, conflicts] {
-        assert!(count.into_inner() > 200);
+        assert!(count.into_inner() > 100);
     }
 }
 

@@ -70,6 +70,27 @@ fn names_removed_while_a_commit_is_under_way_leave_no_trace() {
 }
 
 #[test]
+fn the_last_name_of_what_stayed_in_the_link_table_takes_it_out() {
+    let mut scene = Scene::plain();
+    let (attr, fh) = scene.create("b");
+    scene.ok(Op::Release { fh });
+    let (parent, caller) = (Ino::ROOT, Caller::default());
+    let made = scene.ok(Op::MakeDir { parent, name: name("d"), mode: 0o755, caller });
+    let Reply::Entry(dir) = made else { panic!("{made:?}") };
+    scene.ok(Op::Link { ino: attr.ino, to_parent: dir.ino, to_name: name("a") });
+    scene.committed();
+    scene.remount();
+    // The directory of the other name was not looked at: the inode stays where it is.
+    scene.unlink("b");
+    scene.committed();
+    assert_eq!(scene.linked(), [attr.ino]);
+    scene.ok(Op::Lookup { parent, name: name("d") });
+    scene.ok(Op::Unlink { parent: dir.ino, name: name("a") });
+    scene.committed();
+    assert_eq!((scene.linked(), scene.snapshot().files), (Vec::new(), 2));
+}
+
+#[test]
 fn a_file_changed_and_removed_while_a_commit_is_under_way_is_counted_once() {
     for fails in [false, true] {
         let mut scene = Scene::plain();
