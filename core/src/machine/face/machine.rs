@@ -140,6 +140,7 @@ impl Machine {
                     Err(errno) => cx.out.push(Effect::Reply(ticket, Err(errno))),
                 }
             }
+            self.engine.called(&wake.key);
         }
     }
 

@@ -42,7 +42,8 @@ impl Player {
             | CommitResult::Busy
             | CommitResult::Empty
             | CommitResult::Collected { .. }
-            | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
+            | CommitResult::NoBranch
+            | CommitResult::Unfit { .. } => return Err(format!("commit: {result:?}")),
         }
         (self.committed, self.maybe) = (tree.clone(), Vec::new());
         if look { self.look_beside(&tree) } else { Ok(()) }
