@@ -15,7 +15,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use vellum_core::format::bounds::PACKED_MAX_BYTES;
-use vellum_core::format::{Body, Meta, XattrMap};
+use vellum_core::format::{Body, Meta, XattrMap, packed_parts};
 use vellum_core::shapes::Name;
 use vellum_core::words::Time;
 

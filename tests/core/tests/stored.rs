@@ -189,9 +189,11 @@ fn a_message_or_author_past_its_limit_is_refused_and_the_edits_stay() {
         let (_, fh) = desk.create("f");
         desk.write(fh, 0, b"hello");
         let head = mount::head(&desk.world.store);
+        let puts = desk.world.store.counts().put.requests;
         let reply = format!("{:?}", desk.commit_as(&author, &message));
         assert!(reply.starts_with("Ok(Commit(Unfit"), "{reply}");
         assert_eq!(mount::head(&desk.world.store), head);
+        assert_eq!(desk.world.store.counts().put.requests, puts, "nothing is sent in vain");
         desk.shows("f", b"hello");
     }
 }

@@ -7,6 +7,7 @@ use vellum_core::shapes::{DirEntry, Op, OpenFlags, Reply};
 use vellum_core::words::{Fh, Ino};
 
 use super::player::Player;
+use super::stored::check_objects;
 
 /// Bytes around data and edges that are read when a file is compared.
 const MARGIN: u64 = 20;
@@ -151,6 +152,7 @@ impl Player {
         self.strict = true;
         self.walk()?;
         self.commit(true)?;
+        check_objects(&self.world.store.objects, &mut BTreeSet::new())?;
         self.nothing_is_left()
     }
 

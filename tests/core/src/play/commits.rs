@@ -9,6 +9,7 @@ use vellum_sim::mount;
 use vellum_sim::store::Faults;
 
 use super::player::Player;
+use super::stored::check_snapshot;
 
 impl Player {
     /// Commits, and with `look` mounts the result beside and compares.
@@ -30,6 +31,7 @@ impl Player {
                 if shown != Some(snapshot) {
                     return Err(format!("committed {snapshot}, the branch names {shown:?}"));
                 }
+                check_snapshot(&self.world.store.objects, &snapshot)?;
             }
             CommitResult::Failed { .. } if !self.strict => return Ok(()),
             CommitResult::Unknown if !self.strict => {
