@@ -18,6 +18,9 @@ use vellum_sim::world::{ActorId, World};
 /// The smallest chunk there is: a file that is packed may be longer.
 const CHUNK: u64 = 64 << 10;
 
+/// Events after which a request goes on for ever.
+const EVENTS_MAX: u32 = 20_000;
+
 struct Desk {
     world: World<Mounted>,
     limits: Limits,
@@ -72,7 +75,14 @@ impl Desk {
     }
 
     fn ask(&mut self, op: Op) -> Result<Reply, Errno> {
-        self.world.ask(self.mount, op)
+        let ticket = self.world.request(self.mount, op);
+        for _ in 0..EVENTS_MAX {
+            match self.world.take_reply(self.mount, ticket) {
+                Some(reply) => return reply,
+                None => assert!(self.world.run_one(), "a request without an answer"),
+            }
+        }
+        panic!("{EVENTS_MAX} events, and no answer")
     }
 
     fn create(&mut self, name: &str) -> (Ino, Fh) {
@@ -319,6 +329,28 @@ fn a_change_of_a_big_file_reads_the_nodes_above_it_alone() {
     let (_, fh) = desk.open("f");
     assert_eq!(desk.read(fh, 2_000 * CHUNK + 4, 3), [bytes(5)[4], b'x', bytes(7)[6]]);
     assert_eq!(desk.read(fh, 5_000 * CHUNK - 2, 9).len(), 1);
+}
+
+#[test]
+fn seeks_in_a_big_sparse_file_read_few_nodes() {
+    let chunk = bytes(CHUNK);
+    let pieces = (0..5_000).map(|index| (2 * index * CHUNK, piece(&chunk))).collect();
+    let mut desk = Desk::with_tree(pieces, &[chunk], 1 << 40, limits());
+    let (_, fh) = desk.open("f");
+    desk.nodes_read();
+    let answers = [
+        (2_001 * CHUNK, Whence::Data, Ok(2_002 * CHUNK)),
+        (2_002 * CHUNK + 1, Whence::Data, Ok(2_002 * CHUNK + 1)),
+        (2_002 * CHUNK, Whence::Hole, Ok(2_003 * CHUNK)),
+        (1 << 39, Whence::Data, Err(Errno::NxIo)),
+        (1 << 39, Whence::Hole, Ok(1 << 39)),
+    ];
+    for (offset, whence, expected) in answers {
+        let found = desk.ask(Op::Seek { fh, offset, whence });
+        assert_eq!(found, expected.map(Reply::Offset), "{whence:?} at {offset}");
+    }
+    let nodes = desk.nodes_read();
+    assert!(nodes <= 10, "{nodes} nodes were read");
 }
 
 #[test]

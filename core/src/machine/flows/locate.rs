@@ -53,13 +53,13 @@ impl Engine {
             if from >= to || self.trees.gathered(&Asker::Layout(ino)) > self.cached_nodes() {
                 return Ok(None);
             }
-            let range = std::slice::from_ref(&(from..to)).to_vec();
-            let Some(part) = self.locate(cx, &Asker::Layout(ino), &layout, &range, most)? else {
+            let (asker, range) = (Asker::Layout(ino), from..to);
+            let Some(part) = self.locate(cx, &asker, &layout, &[range], most)? else {
                 return Ok(Some(WaitKey::Layout(ino)));
             };
             file.uncover(generation, &part.holes);
             at = part.end;
-            if whence == Whence::Data && file.seek(offset, whence) == Ok(answer) {
+            if file.seek(offset, whence).is_ok_and(|answer| answer < part.end) {
                 return Ok(None);
             }
         }
