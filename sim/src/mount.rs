@@ -82,7 +82,7 @@ pub fn init(store: &mut SimStore, chunk_bytes: u32) {
         files: 1,
         bytes: 0,
     };
-    let sealed = snapshot.seal();
+    let sealed = snapshot.seal().expect("an empty tree is within the format");
     let hash = sealed.hash();
     let key = object_key(ObjectKind::Snapshot, &ObjectName::first(hash));
     created(store, &key, sealed.into_body());

@@ -300,6 +300,12 @@ impl Daemon {
                 "upgrade Vellum, mount the branch again elsewhere and copy your changes there"
                     .to_owned(),
             ),
+            CommitResult::Unfit { error } => (
+                Exit::Usage,
+                format!("a snapshot can't hold this: {error}"),
+                "the edits are still in the mount: commit them with a shorter message and author"
+                    .to_owned(),
+            ),
             CommitResult::Failed { key, error } => {
                 (exit_of(&error), format!("{key}: {}", describe(&error)), again.to_owned())
             }

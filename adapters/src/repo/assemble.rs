@@ -90,6 +90,8 @@ pub(super) struct Assembler {
     taken: HashSet<Ino>,
     root: Option<Inode>,
     link_root: Option<NodeRef>,
+    /// The first thing that the format can't hold.
+    unfit: Option<FormatError>,
     inodes: u64,
     bytes: u64,
 }
@@ -112,6 +114,7 @@ impl Assembler {
             taken: HashSet::new(),
             root: None,
             link_root: None,
+            unfit: None,
             inodes: 0,
             bytes: 0,
         }
@@ -281,7 +284,8 @@ impl Assembler {
             })?;
             table.push((ino, linked));
         }
-        let built = build::<Links>(table.into_iter());
+        let built = build::<Links>(table.into_iter())
+            .map_err(|error| RepoError::NotRepresentable { path: self.source.clone(), error })?;
         self.put_nodes(built.nodes);
         self.link_root = built.root;
         Ok(())
@@ -294,6 +298,9 @@ impl Assembler {
         author: String,
         message: String,
     ) -> Result<Snapshot, RepoError> {
+        if let Some(error) = self.unfit {
+            return Err(RepoError::NotRepresentable { path: self.source, error });
+        }
         let lost = RepoError::Lost { doing: "put the tree together" };
         let snapshot = Snapshot {
             root: self.root.ok_or(lost)?,
@@ -364,8 +371,14 @@ impl Assembler {
         while self.dirs.get(&id).is_some_and(|dir| !dir.open && dir.missing == 0) {
             let Some(dir) = self.dirs.remove(&id) else { return };
             let entries = dir.entries.into_iter();
-            let built =
-                build::<Directories>(entries.filter_map(|(name, entry)| Some((name, entry?))));
+            let entries = entries.filter_map(|(name, entry)| Some((name, entry?)));
+            let built = match build::<Directories>(entries) {
+                Ok(built) => built,
+                Err(error) => {
+                    self.unfit.get_or_insert(error);
+                    return;
+                }
+            };
             self.put_nodes(built.nodes);
             let body = Body::Directory { root: built.root, subdirs: dir.subdirs };
             let inode = Inode { ino: dir.ino, meta: dir.meta, body };

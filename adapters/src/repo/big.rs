@@ -94,7 +94,9 @@ impl Job {
         if let Some(inline) = inline(&pieces, size) {
             return Ok(Content::Pieces(inline));
         }
-        let built = build::<Pieces>(pieces.into_iter());
+        let path = || self.file.path();
+        let built = build::<Pieces>(pieces.into_iter())
+            .map_err(|error| RepoError::NotRepresentable { path: path(), error })?;
         for node in built.nodes {
             self.import.put(ObjectKind::Tree, node).await?;
         }

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use vellum_core::format::bounds::{AUTHOR_MAX_BYTES, MESSAGE_MAX_BYTES};
-use vellum_core::format::{FormatError, Hash, Hashed, ObjectKind, RefKind, Snapshot, ref_key};
+use vellum_core::format::{
+    FormatError, Hash, Hashed, ObjectKind, RefKind, Snapshot, check_words, ref_key,
+};
 use vellum_core::words::Ino;
 
 use super::assemble::{Assembler, Work};
@@ -107,7 +108,7 @@ impl Import {
     pub async fn run(self: &Arc<Self>) -> Result<Imported, RepoError> {
         self.repo.check_writable()?;
         self.check_apart()?;
-        self.check_words()?;
+        check_words(&self.author, &self.message).map_err(|error| self.unfit(error))?;
         let branch = self.open_branch().await?;
         let base = match branch.body.snapshot {
             Some(hash) => Some((hash, self.repo.read_snapshot(hash).await?)),
@@ -124,7 +125,7 @@ impl Import {
 
     async fn publish(&self, branch: &Branch, snapshot: Snapshot) -> Result<Imported, RepoError> {
         let snapshot = Snapshot { parents: branch.body.snapshot.into_iter().collect(), ..snapshot };
-        let sealed = snapshot.seal();
+        let sealed = snapshot.seal().map_err(|error| self.unfit(error))?;
         let hash = sealed.hash();
         self.put(ObjectKind::Snapshot, sealed).await?;
         self.publishing.store(true, Ordering::Release);
@@ -159,18 +160,9 @@ impl Import {
         self.repo.branch(name).await
     }
 
-    fn check_words(&self) -> Result<(), RepoError> {
-        let words = [
-            ("author", self.author.len(), AUTHOR_MAX_BYTES),
-            ("message", self.message.len(), MESSAGE_MAX_BYTES),
-        ];
-        for (field, len, max) in words {
-            if len > max {
-                let error = FormatError::TooLarge { record: "snapshot", field, limit: max as u64 };
-                return Err(RepoError::NotRepresentable { path: self.source.clone(), error });
-            }
-        }
-        Ok(())
+    /// What the format can't hold.
+    fn unfit(&self, error: FormatError) -> RepoError {
+        RepoError::NotRepresentable { path: self.source.clone(), error }
     }
 
     /// Refuses to import a directory with the repository in it: it would grow as it is read.

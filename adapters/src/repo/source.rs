@@ -14,8 +14,8 @@ use rustix::fs::{
     openat, readlinkat, seek,
 };
 use rustix::io::Errno;
-use vellum_core::format::bounds::{INLINE_MAX_PIECES, PACKED_MAX_BYTES};
-use vellum_core::format::{Body, Meta, XattrMap};
+use vellum_core::format::bounds::PACKED_MAX_BYTES;
+use vellum_core::format::{Body, Meta, XattrMap, packed_parts};
 use vellum_core::shapes::Name;
 use vellum_core::words::Time;
 
@@ -134,11 +134,7 @@ fn read_file(dir: Arc<SourceDir>, name: Name) -> Result<Item, RepoError> {
     } else {
         let mut parts = Vec::new();
         let mut at = 0;
-        let mut ranges = big.data_ranges()?;
-        if 2 * ranges.len() + 1 > INLINE_MAX_PIECES {
-            ranges = whole(size);
-        }
-        for data in ranges {
+        for data in packed_parts(big.data_ranges()?, size) {
             if data.start > at {
                 parts.push(Part::Hole(data.start - at));
             }
@@ -214,7 +210,7 @@ impl BigFile {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.dir.path_of(&self.name)
     }
 

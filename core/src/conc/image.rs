@@ -61,7 +61,7 @@ impl Image {
     /// Whether `range` holds no byte that was ever written.
     #[must_use]
     pub fn is_hole(&self, range: &Range<u64>) -> bool {
-        !self.cover.overlaps(range) && !self.blocks_in(range).any(|(b, r)| overlaps(&b.valid, &r))
+        !self.cover.overlaps(range) && !self.has_valid(range)
     }
 
     /// The ranges that are not holes, in order.
@@ -83,6 +83,31 @@ impl Image {
             at += len;
         }
         ranges
+    }
+
+    /// Whether memory holds any byte of `range`.
+    #[must_use]
+    pub fn has_valid(&self, range: &Range<u64>) -> bool {
+        self.blocks_in(range).any(|(b, r)| overlaps(&b.valid, &r))
+    }
+
+    /// The ranges that memory holds, in order.
+    pub fn valid_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.ranges_of(|block| &block.valid)
+    }
+
+    /// The ranges that memory holds and the layout does not, in order.
+    pub fn dirty_ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.ranges_of(|block| &block.dirty)
+    }
+
+    fn ranges_of(&self, mask: fn(&ImageBlock) -> &Mask) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.blocks.iter().flat_map(move |block| {
+            let base = block.index * u64::from(self.block_bytes);
+            let place =
+                move |run: Range<u32>| base + u64::from(run.start)..base + u64::from(run.end);
+            mask(block).runs().into_iter().map(place)
+        })
     }
 
     /// Whether memory holds bytes of `range` that the layout does not.

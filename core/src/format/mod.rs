@@ -29,9 +29,9 @@ pub use keys::{
     parse_object_key, parse_ref_key, ref_key, ref_prefix,
 };
 pub use object::{Content, NodeRef, ObjectName, Piece};
-pub use pack::{PackBuilder, Packed};
+pub use pack::{PackBuilder, Packed, packed_parts};
 pub use seal::{Hashed, Mismatch, Verified};
-pub use snapshot::{RefBody, Snapshot};
+pub use snapshot::{RefBody, Snapshot, check_words};
 pub use tree::{
     Built, Child, Directories, Entries, Links, Nodes, Part, Pieces, Step, TreeKind, TreeNode,
     UpdateError, build, covering, decode_node, get, scan, update,

@@ -1,7 +1,9 @@
 //! Packs: many small files in one object.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use super::bounds::INLINE_MAX_PIECES;
 use super::{Hash, Hashed, ObjectName, Piece};
 use crate::shapes::Slice;
 
@@ -22,6 +24,16 @@ impl Packed {
     pub fn piece(&self, pack: ObjectName) -> Piece {
         Piece::Data { hash: self.hash, len: self.len, object: pack, offset: self.offset }
     }
+}
+
+/// The parts of a packed file that are stored: its ranges of data, which are in order and do not
+/// touch, or all of it if these and the holes between them are more pieces than an inode may list.
+#[must_use]
+pub fn packed_parts(data: Vec<Range<u64>>, size: u64) -> Vec<Range<u64>> {
+    let starts = data.iter().map(|range| range.start).chain([size]);
+    let ends = [0].into_iter().chain(data.iter().map(|range| range.end));
+    let holes = ends.zip(starts).filter(|(end, start)| end < start).count();
+    if data.len() + holes > INLINE_MAX_PIECES { std::iter::once(0..size).collect() } else { data }
 }
 
 /// Puts contents behind each other until the object has the size of a chunk.

@@ -53,12 +53,7 @@ impl Snapshot {
         if self.parents.len() > PARENTS_MAX {
             return too_large("parents", PARENTS_MAX);
         }
-        if self.author.len() > AUTHOR_MAX_BYTES {
-            return too_large("author", AUTHOR_MAX_BYTES);
-        }
-        if self.message.len() > MESSAGE_MAX_BYTES {
-            return too_large("message", MESSAGE_MAX_BYTES);
-        }
+        check_words(&self.author, &self.message)?;
         check_ino(record, "next ino", self.next_ino)?;
         if self.next_ino == Ino::ROOT {
             return Err(FormatError::Invalid { record, field: "next ino" });
@@ -67,15 +62,19 @@ impl Snapshot {
     }
 
     /// The object that the snapshot is stored as.
-    #[must_use]
-    pub fn seal(&self) -> Hashed {
-        Hashed::of_bytes(self.encode())
+    ///
+    /// # Errors
+    /// It is not what the format allows: no reader would take it.
+    pub fn seal(&self) -> Result<Hashed, FormatError> {
+        self.check()?;
+        let bytes = self.encode();
+        check_len(&bytes)?;
+        Ok(Hashed::of_bytes(bytes))
     }
 
     /// Its canonical bytes.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        debug_assert_eq!(self.check(), Ok(()));
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.array(10);
         w.uint(SNAPSHOT_TAG);
@@ -100,10 +99,7 @@ impl Snapshot {
     /// They are not the canonical form of a snapshot within bounds.
     pub fn decode(bytes: &Verified) -> Result<Self, FormatError> {
         let bytes = bytes.as_bytes();
-        if bytes.len() > SNAPSHOT_MAX_BYTES {
-            let limit = SNAPSHOT_MAX_BYTES as u64;
-            return Err(FormatError::TooLarge { record: SNAPSHOT, field: "snapshot", limit });
-        }
+        check_len(bytes)?;
         let mut r = Reader::new(SNAPSHOT, bytes);
         r.fields(10)?;
         if r.u8("tag", u8::MAX)? != SNAPSHOT_TAG {
@@ -131,6 +127,29 @@ impl Snapshot {
             Err(FormatError::NotCanonical { record: SNAPSHOT })
         }
     }
+}
+
+fn check_len(bytes: &[u8]) -> Result<(), FormatError> {
+    if bytes.len() <= SNAPSHOT_MAX_BYTES {
+        return Ok(());
+    }
+    let limit = SNAPSHOT_MAX_BYTES as u64;
+    Err(FormatError::TooLarge { record: SNAPSHOT, field: "snapshot", limit })
+}
+
+/// Whether a snapshot may have this author and message.
+///
+/// # Errors
+/// Which of the two is too long.
+pub fn check_words(author: &str, message: &str) -> Result<(), FormatError> {
+    let words = [("author", author, AUTHOR_MAX_BYTES), ("message", message, MESSAGE_MAX_BYTES)];
+    for (field, word, max) in words {
+        if word.len() > max {
+            let limit = max as u64;
+            return Err(FormatError::TooLarge { record: SNAPSHOT, field, limit });
+        }
+    }
+    Ok(())
 }
 
 /// What a ref holds. No two bodies of one ref are ever equal.

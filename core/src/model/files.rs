@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::tree::{Body, NAME_MAX};
-use super::{Content, Model, Open, XATTR_MAX};
+use super::{Content, Model, Open, XATTR_MAX, XATTR_NAMES_MAX, XATTRS_MAX};
 use crate::shapes::{Allocate, Name, Reply, SetAttr, SetTime, Whence, WriteFlags, XattrMode};
 use crate::words::{Errno, Fh, Ino, Time};
 
@@ -164,6 +164,15 @@ impl Model {
             (XattrMode::Replace, false) => return Err(Errno::NoData),
             (XattrMode::Either, _) | (XattrMode::Create, false) | (XattrMode::Replace, true) => {}
         }
+        let others = node.xattrs.iter().filter(|(other, _)| *other != name);
+        let all: Vec<_> = others.chain([(name, value)]).collect();
+        let names: usize = all.iter().map(|(name, _)| name.len() + 1).sum();
+        let encoded = |bytes: &[u8]| head_len(bytes.len()) + bytes.len();
+        let pairs = all.iter().map(|(name, value)| encoded(name) + encoded(value));
+        let bytes = head_len(all.len()) + pairs.sum::<usize>();
+        if names > XATTR_NAMES_MAX || bytes > XATTRS_MAX {
+            return Err(Errno::NoSpc);
+        }
         node.xattrs.insert(name.clone(), value.clone());
         node.ctime = now;
         Ok(Reply::Done)
@@ -189,5 +198,15 @@ impl Model {
         node.xattrs.remove(name).ok_or(Errno::NoData)?;
         node.ctime = now;
         Ok(Reply::Done)
+    }
+}
+
+/// Bytes that stand before so many bytes or pairs in a snapshot.
+fn head_len(count: usize) -> usize {
+    match count {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        _ => 5,
     }
 }

@@ -38,6 +38,10 @@ pub const LINK_MAX: u32 = 65_000;
 pub const TARGET_MAX: usize = 4095;
 /// Longest value of an extended attribute in bytes.
 pub const XATTR_MAX: usize = 64 << 10;
+/// Longest list of an inode's extended attributes in bytes: names, each with a NUL.
+pub const XATTR_NAMES_MAX: usize = 64 << 10;
+/// Longest encoding of an inode's extended attributes in bytes.
+pub const XATTRS_MAX: usize = 1 << 20;
 
 /// What the kernel holds of an inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

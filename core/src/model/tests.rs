@@ -346,3 +346,23 @@ fn the_mapping_is_one_to_one() {
     assert!(map.compare(&from_a, &stranger).is_err());
     assert!(map.compare(&Ok(Reply::Done), &Err(Errno::Io)).is_err());
 }
+
+#[test]
+fn xattrs_end_where_they_could_not_be_listed_or_stored() {
+    let (mut m, ino) = (fresh(), Ino::ROOT);
+    let set = |name: String, len| {
+        let value = vec![0; len].into();
+        Op::SetXattr { ino, name: name.as_bytes().into(), value, mode: XattrMode::Either }
+    };
+    let fit = XATTR_NAMES_MAX / 251;
+    for index in 0..fit {
+        assert_eq!(m.apply(at(2), &set(format!("user.{index:0245}"), 0)), Ok(Reply::Done));
+    }
+    assert_eq!(m.apply(at(2), &set(format!("user.{fit:0245}"), 0)), Err(Errno::NoSpc));
+    // Beside the names, 14 of the longest values.
+    for index in 0..14 {
+        let set = set(format!("user.{index:0245}"), XATTR_MAX);
+        assert_eq!(m.apply(at(2), &set), Ok(Reply::Done), "{index}");
+    }
+    assert_eq!(m.apply(at(2), &set(format!("user.{:0245}", 14), XATTR_MAX)), Err(Errno::NoSpc));
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attr::FileKind;
 use super::store::StoreError;
-use crate::format::Hash;
+use crate::format::{FormatError, Hash};
 
 /// What is uncommitted, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,11 @@ pub enum CommitResult {
     Collected {
         /// The ref that says so.
         key: String,
+    },
+    /// The format can't hold it. Nothing was published; the edits are still here.
+    Unfit {
+        /// What is past which bound.
+        error: FormatError,
     },
     /// What the store answered last, and for which key. The edits are still here; run it again.
     Failed {

@@ -77,7 +77,7 @@ fn a_claimed_count_takes_no_memory() {
 #[test]
 fn memory_is_in_proportion_to_the_input() {
     fn nodes_of<T: TreeKind>(entries: impl Iterator<Item = (T::Key, T::Value)>) -> Vec<Vec<u8>> {
-        build::<T>(entries).nodes.iter().map(|node| node.to_bytes()).collect()
+        build::<T>(entries).unwrap().nodes.iter().map(|node| node.to_bytes()).collect()
     }
     let name = |number: u64| format!("{number:06}").into_bytes();
     let entry = |number| (name(number).into(), Entry::Link(Ino(number + 2)));

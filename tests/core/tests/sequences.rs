@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use vellum_sim::store::Faults;
 use vellum_tests_core::play::{
-    Setting, during, overlap, play, play_all, race, steps_of, tight, tiny,
+    Setting, chunks, during, overlap, play, play_all, race, steps_of, tight, tiny,
 };
 
 /// Steps of one sequence.
@@ -93,6 +93,11 @@ fn with_little_memory_all_is_right() {
 #[test]
 fn with_little_memory_and_faults_only_eio_and_enospc_are_added() {
     all_hold(|seed| tight(seed, Faults::rough()), 600_000..601_000, STEPS);
+}
+
+#[test]
+fn files_of_many_chunks_are_stored_as_an_import_would() {
+    all_games_hold(1_000_000..1_000_080, |seed| chunks(seed, if seed % 3 == 0 { 512 } else { 3 }));
 }
 
 #[test]

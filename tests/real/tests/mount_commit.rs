@@ -199,6 +199,26 @@ fn of_mounts_that_race_exactly_one_commits() {
 }
 
 #[test]
+fn a_message_that_is_too_long_is_refused_and_the_edits_stay() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("file"), b"kept").unwrap();
+    let long = "m".repeat(70_000);
+    for command in [vec!["commit", "-m"], vec!["umount", "--commit", "-m"]] {
+        let said = common::fails(mount.vellum(command[0]).args(&command[1..]).arg(&long), 2);
+        assert!(said.contains("`message` is past its limit of 65536"), "{said}");
+        assert!(said.contains("shorter message"), "{said}");
+    }
+    let said = common::fails(mount.vellum("commit").args(["-m", "m", "--author", &long]), 2);
+    assert!(said.contains("`author` is past its limit of 1024"), "{said}");
+    mount.commit();
+    let again = bench.mount("again");
+    assert_eq!(fs::read(again.path("file")).unwrap(), b"kept");
+    again.unmount();
+    mount.unmount();
+}
+
+#[test]
 fn umount_commit_publishes_and_unmounts() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");

@@ -288,6 +288,24 @@ fn a_directory_stream_is_stable_while_the_directory_changes() {
 }
 
 #[test]
+fn extended_attributes_end_where_they_could_not_be_listed() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let path = mount.path("file");
+    fs::write(&path, b"").unwrap();
+    let set = |index: usize| setxattr(&path, format!("user.{index:0245}"), b"", XattrFlags::CREATE);
+    let fit = (64 << 10) / 251;
+    (0..fit).for_each(|index| set(index).unwrap());
+    assert_eq!(set(fit), Err(rustix::io::Errno::NOSPC));
+    mount.commit();
+    let again = bench.mount("again");
+    let mut list = vec![0_u8; 64 << 10];
+    assert_eq!(listxattr(again.path("file"), list.as_mut_slice()), Ok(fit * 251));
+    again.unmount();
+    mount.unmount();
+}
+
+#[test]
 fn extended_attributes_of_the_kept_kinds_are_kept() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");

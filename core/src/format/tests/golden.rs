@@ -246,13 +246,13 @@ fn piece_leaf() {
 #[test]
 fn snapshot() {
     let entries = example().into_iter().map(|(name, entry)| (name.into(), entry));
-    let root = build::<Directories>(entries).root;
+    let root = build::<Directories>(entries).unwrap().root;
     let names = vec![(Ino::ROOT, b"twin"[..].into()), (Ino::ROOT, b"twin2"[..].into())];
     let inode_9 = file(9, 6, vec![Piece::whole(hello(), 6)]);
     let links = [(Ino(9), Linked { inode: inode_9, names })];
     let snapshot = Snapshot {
         root: inode(1, 0o755, Body::Directory { root, subdirs: 0 }),
-        links: build::<Links>(links.into_iter()).root,
+        links: build::<Links>(links.into_iter()).unwrap().root,
         parents: vec![hash(0x11)],
         time: Time { ns: 1_700_000_001_000_000_000 },
         author: "ada@example.org".to_owned(),
@@ -261,7 +261,7 @@ fn snapshot() {
         files: 4,
         bytes: 12,
     };
-    let sealed = snapshot.seal();
+    let sealed = snapshot.seal().unwrap();
     check(
         &sealed.to_bytes(),
         "
@@ -283,7 +283,7 @@ fn directory_of_10_000_entries() {
         let name = format!("file-{number:05}").into_bytes().into();
         (name, Entry::Inode(file(number + 2, 0, vec![])))
     });
-    let built = build::<Directories>(entries);
+    let built = build::<Directories>(entries).unwrap();
     let root = built.root.unwrap();
     assert_eq!((root.level, root.count, built.nodes.len()), (1, 10_000, 54));
     check(&root.object.hash.0, "b11efbb28d15fbcdd720bdc1edc56bf13e1e278042c3dad0c9d716502608b8bf");

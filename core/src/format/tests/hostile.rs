@@ -155,7 +155,7 @@ proptest! {
             let name: Name = format!("{number:04}").into_bytes().into();
             (name, Entry::Link(Ino(u64::from(number) + 2)))
         };
-        let built = build::<Directories>((0..3000).map(entry));
+        let built = build::<Directories>((0..3000).map(entry)).unwrap();
         let root = built.root.unwrap();
         let decode = |bytes: Vec<u8>| decode_node::<Directories>(bytes[2], &verified(bytes));
         let nodes: Vec<_> =

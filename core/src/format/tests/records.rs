@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 use super::arb;
 use crate::format::tree::encode_node;
 use crate::format::{
     Access, Directories, FormatError, Hash, Header, HeaderError, Links, ObjectKind, ObjectName,
     PackBuilder, Pieces, RefBody, RefKind, RefNameFault, Snapshot, TreeKind, TreeNode, Verified,
-    decode_node, decode_xattrs, encode_xattrs, object_key, parse_object_key, parse_ref_key,
-    ref_key,
+    decode_node, decode_xattrs, encode_xattrs, object_key, packed_parts, parse_object_key,
+    parse_ref_key, ref_key,
 };
 use crate::shapes::Slice;
-use crate::words::Time;
+use crate::words::{Ino, Time};
 
 pub(super) fn verified(bytes: Vec<u8>) -> Verified {
     Verified::check(&Hash::of(&bytes), bytes).unwrap()
@@ -32,7 +33,7 @@ proptest! {
 
     #[test]
     fn snapshot_decodes_to_what_was_encoded(snapshot in arb::snapshot()) {
-        let sealed = snapshot.seal();
+        let sealed = snapshot.seal().unwrap();
         let bytes = Verified::check(&sealed.hash(), sealed.to_bytes()).unwrap();
         prop_assert_eq!(Snapshot::decode(&bytes), Ok(snapshot));
     }
@@ -205,4 +206,31 @@ fn only_the_canonical_bytes_are_accepted() {
     tail.push(0);
     let end = FormatError::Malformed { record: "ref", field: "end" };
     assert_eq!(RefBody::decode(&tail), Err(end));
+}
+
+#[test]
+fn a_snapshot_that_a_reader_would_refuse_is_not_sealed() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let snapshot = arb::snapshot().new_tree(&mut runner).unwrap().current();
+    assert!(snapshot.seal().is_ok());
+    for (author, message) in [(1025, 0), (0, (64 << 10) + 1)] {
+        let (author, message) = ("a".repeat(author), "m".repeat(message));
+        let refused = Snapshot { author, message, ..snapshot.clone() }.seal();
+        assert!(matches!(refused, Err(FormatError::TooLarge { .. })), "{refused:?}");
+    }
+    assert!(Snapshot { next_ino: Ino::ROOT, ..snapshot }.seal().is_err());
+}
+
+#[test]
+fn a_packed_file_of_too_many_parts_is_one() {
+    let parts = |count: u64, first: u64| -> Vec<_> {
+        (0..count).map(|index| first + index * 10..first + index * 10 + 5).collect()
+    };
+    let whole = |size| std::iter::once(0..size).collect::<Vec<_>>();
+    // Eight parts and eight holes may stand in an inode; one more hole or part may not.
+    assert_eq!(packed_parts(parts(8, 0), 80), parts(8, 0));
+    assert_eq!(packed_parts(parts(8, 5), 80), parts(8, 5));
+    assert_eq!(packed_parts(parts(8, 5), 81), whole(81));
+    assert_eq!(packed_parts(parts(9, 0), 90), whole(90));
+    assert_eq!(packed_parts(Vec::new(), 90), []);
 }

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use super::records::verified;
 use crate::format::tree::{Split, build_with, update_with};
 use crate::format::{
-    Body, Built, Directories, Entry, Hash, Inode, Linked, Links, Meta, NodeRef, Part, Piece,
-    Pieces, TreeKind, TreeNode, UpdateError, XattrMap, Xattrs, build, covering, decode_node, get,
-    scan, update,
+    Body, Built, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Meta, NodeRef, Part,
+    Piece, Pieces, TreeKind, TreeNode, UpdateError, XattrMap, Xattrs, build, covering, decode_node,
+    get, scan, update,
 };
 use crate::shapes::Name;
 use crate::words::{Ino, Time};
@@ -76,6 +76,11 @@ impl<T: TreeKind> Store<T> {
     }
 }
 
+/// The one that the format prescribes.
+fn real_split() -> Split {
+    Split { bits: 8, max_entries: 1024, max_bytes: 256 << 10 }
+}
+
 fn number_name(number: u32) -> Name {
     format!("{number:05}").into_bytes().into()
 }
@@ -107,7 +112,7 @@ fn check_history<T: TreeKind>(
                 None => entries.remove(key),
             };
         }
-        let built = build_with::<T>(split, entries.clone().into_iter());
+        let built = build_with::<T>(split, entries.clone().into_iter()).unwrap();
         prop_assert_eq!(updated.root, built.root);
         let of_tree: BTreeSet<_> = built.nodes.iter().map(|node| node.hash()).collect();
         let new: BTreeSet<_> = updated.nodes.iter().map(|node| node.hash()).collect();
@@ -166,19 +171,21 @@ proptest! {
         places in prop::collection::btree_map(0..300_u64, 1..=10_u64, 1..100),
         from in 0..3100_u64,
         len in 1..200_u64,
+        most in 1..30_usize,
     ) {
         let piece = |place: u64, len| Piece::whole(Hash::of(&place.to_le_bytes()), len);
         let entries = places.iter().map(|(place, len)| (place * 10, piece(*place, *len)));
         let entries: Vec<_> = entries.collect();
-        let built = build_with::<Pieces>(&split, entries.clone().into_iter());
+        let built = build_with::<Pieces>(&split, entries.clone().into_iter()).unwrap();
         let mut store = Store::<Pieces>::new();
         store.keep(&built);
+        let root = built.root.as_ref();
         let found = store.complete(|| {
-            covering(built.root.as_ref(), from..from + len, &|hash| store.node(hash))
+            covering(root, from..from + len, most, &|hash| store.node(hash))
         });
         let end = |(at, piece): &(u64, Piece)| at + piece.len_bytes();
         let overlaps = |entry: &(u64, Piece)| entry.0 < from + len && end(entry) > from;
-        prop_assert_eq!(found, entries.into_iter().filter(overlaps).collect::<Vec<_>>());
+        prop_assert_eq!(found, entries.into_iter().filter(overlaps).take(most).collect::<Vec<_>>());
     }
 }
 
@@ -193,15 +200,14 @@ proptest! {
         let first: Edits =
             (0..30_000).step_by(7).map(|key| (key, Some(u64::from(key ^ seed)))).collect();
         let rounds: Vec<_> = [first].iter().chain(&later).map(names).collect();
-        let real = Split { bits: 8, max_entries: 1024, max_bytes: 256 << 10 };
-        check_history::<Directories>(&real, &rounds)?;
+        check_history::<Directories>(&real_split(), &rounds)?;
     }
 }
 
 fn wide_tree() -> (BTreeMap<Name, Entry>, Built, Store<Directories>) {
     let entries: BTreeMap<_, _> =
         (0..100_000).map(|number| (number_name(number), link(u64::from(number)))).collect();
-    let built = build::<Directories>(entries.clone().into_iter());
+    let built = build::<Directories>(entries.clone().into_iter()).unwrap();
     let mut store = Store::new();
     store.keep(&built);
     (entries, built, store)
@@ -217,7 +223,7 @@ fn one_change_reads_and_writes_one_path() {
     assert_eq!(store.loads.get(), height);
     assert_eq!(updated.nodes.len(), height);
     entries.insert(number_name(50_000), link(7));
-    assert_eq!(updated.root, build::<Directories>(entries.into_iter()).root);
+    assert_eq!(updated.root, build::<Directories>(entries.into_iter()).unwrap().root);
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn get_and_scan_read_only_what_they_need() {
 fn nodes_keep_to_their_caps() {
     let never = |number: &u32| Hash::of(&number_name(*number)).0[0] != 0;
     let entries = (0..5_000).filter(never).map(|number| (number_name(number), link(9)));
-    let built = build::<Directories>(entries);
+    let built = build::<Directories>(entries).unwrap();
     let mut store = Store::<Directories>::new();
     store.keep(&built);
     store.load(&[built.root.unwrap()]);
@@ -293,7 +299,7 @@ fn nodes_keep_to_their_caps() {
 #[test]
 fn the_largest_entries_fit_their_nodes() {
     fn check<T: TreeKind>(entries: Vec<(T::Key, T::Value)>) {
-        let built = build::<T>(entries.clone().into_iter());
+        let built = build::<T>(entries.clone().into_iter()).unwrap();
         let mut store = Store::<T>::new();
         store.keep(&built);
         let root = built.root.as_ref();
@@ -325,4 +331,37 @@ fn the_largest_entries_fit_their_nodes() {
     // The inode before the one with most names fills its node almost, as far as one can.
     let links = [linked(2, 900), linked(1, 65_000)];
     check::<Links>(links.map(|linked| (linked.inode.ino, linked)).into());
+}
+
+#[test]
+fn a_tree_that_a_reader_would_refuse_is_not_made() {
+    let unsorted = Err(FormatError::Unsorted { record: "piece node", field: "entries" });
+    let piece = |at: u64, len| (at, Piece::whole(Hash::of(&at.to_le_bytes()), len));
+    // The same in one node and across the end of one.
+    for split in [real_split(), Split { bits: 1, max_entries: 1, max_bytes: 1 << 10 }] {
+        let build = |entries: Vec<_>| build_with::<Pieces>(&split, entries.into_iter());
+        assert_eq!(build(vec![piece(0, 10), piece(9, 10)]), unsorted);
+        assert_eq!(build(vec![piece(10, 1), piece(0, 1)]), unsorted);
+        assert!(build(vec![(0, Piece::Hole { len: 1 })]).is_err());
+
+        let entries: Vec<_> = (0..50).map(|index| piece(index * 10, 10)).collect();
+        let built = build(entries).unwrap();
+        let mut store = Store::<Pieces>::new();
+        store.keep(&built);
+        let root = built.root.unwrap();
+        for (at, len) in [(100, 11), (105, 5), (490, 1 << 40)] {
+            let changes = BTreeMap::from([(at, Some(piece(at, len).1))]);
+            let updated = loop {
+                match update_with::<Pieces>(&split, Some(&root), &changes, &|h| store.node(h)) {
+                    Err(UpdateError::Missing(missing)) => store.load(&missing),
+                    outcome => break outcome,
+                }
+            };
+            assert!(matches!(updated, Err(UpdateError::Format(_))), "{at}: {updated:?}");
+        }
+    }
+    let name = |text: &str| Name::from(text.as_bytes());
+    let entries = ["b", "a"].map(|text| (name(text), Entry::Link(Ino(2))));
+    assert!(build::<Directories>(entries.into_iter()).is_err());
+    assert!(build::<Directories>([(name("a/b"), Entry::Link(Ino(2)))].into_iter()).is_err());
 }

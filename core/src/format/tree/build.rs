@@ -1,10 +1,10 @@
 //! Where nodes end, and how a whole tree is made.
 
 use super::node::{Item, decode_bytes, encode_head, encode_item};
-use super::{Child, TreeKind};
+use super::{Child, TreeKind, TreeNode};
 use crate::format::bounds::{NODE_MAX_ENTRIES, NODE_SPLIT_BYTES};
 use crate::format::cbor::Writer;
-use crate::format::{Hashed, NodeRef, ObjectName};
+use crate::format::{FormatError, Hashed, NodeRef, ObjectName};
 
 /// A tree, and those of its nodes that are new, children before parents.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +67,8 @@ pub(super) struct Splitter<'s, T: TreeKind> {
     count: u64,
     items: Writer,
     made: Vec<Made<T>>,
+    /// The node made last, as a reader gets it.
+    last: Option<TreeNode<T>>,
 }
 
 impl<'s, T: TreeKind> Splitter<'s, T> {
@@ -80,10 +82,12 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
             count: 0,
             items: Writer::new(),
             made: Vec::new(),
+            last: None,
         }
     }
 
-    pub(super) fn push(&mut self, key: &T::Key, item: &Item<'_, T>) {
+    /// Appends the next item, whose key must come after those before.
+    pub(super) fn push(&mut self, key: &T::Key, item: &Item<'_, T>) -> Result<(), FormatError> {
         encode_item(key, item, &mut self.items);
         self.first.get_or_insert_with(|| key.clone());
         self.len += 1;
@@ -93,8 +97,9 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
             Item::Node(_) | Item::Value(_) => None,
         };
         if self.split.ends_after::<T>(key, self.level, self.len, self.items.len()) {
-            self.end_node();
+            self.end_node()?;
         }
+        Ok(())
     }
 
     /// Whether the next item begins a node.
@@ -102,47 +107,58 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
         self.len == 0
     }
 
-    pub(super) fn finish(mut self) -> Vec<Made<T>> {
-        self.end_node();
-        self.made
+    /// The nodes, all of which lie before `upper`, the lowest key of what follows.
+    pub(super) fn finish(mut self, upper: Option<&T::Key>) -> Result<Vec<Made<T>>, FormatError> {
+        self.end_node()?;
+        if let Some(last) = &self.last {
+            last.check_end(upper)?;
+        }
+        Ok(self.made)
     }
 
-    fn end_node(&mut self) {
-        let Some(first) = self.first.take() else { return };
+    /// Makes a node, unless a reader would refuse it.
+    fn end_node(&mut self) -> Result<(), FormatError> {
+        let Some(first) = self.first.take() else { return Ok(()) };
         let mut w = Writer::new();
         encode_head::<T>(self.level, self.len, &mut w);
         w.raw(&self.items.take());
         let bytes = w.into_bytes();
-        debug_assert_eq!(decode_bytes::<T>(self.level, &bytes).err(), None);
+        let node = decode_bytes::<T>(self.level, &bytes)?;
+        if let Some(last) = self.last.replace(node) {
+            last.check_end(Some(&first))?;
+        }
         let object = Hashed::of_bytes(bytes);
         let name = ObjectName::first(object.hash());
         let node = NodeRef { object: name, level: self.level, count: self.count };
         self.made.push(Made { first, node, object, only_child: self.only_child.take() });
         self.len = 0;
         self.count = 0;
+        Ok(())
     }
 }
 
 /// The tree of these entries, which must come in ascending order, no key twice.
-pub fn build<T: TreeKind>(entries: impl Iterator<Item = (T::Key, T::Value)>) -> Built {
+///
+/// # Errors
+/// An entry is not what the format allows, or does not come after the one before.
+pub fn build<T: TreeKind>(
+    entries: impl Iterator<Item = (T::Key, T::Value)>,
+) -> Result<Built, FormatError> {
     build_with::<T>(&Split::FORMAT, entries)
 }
 
 pub(in crate::format) fn build_with<T: TreeKind>(
     split: &Split,
     entries: impl Iterator<Item = (T::Key, T::Value)>,
-) -> Built {
+) -> Result<Built, FormatError> {
     let mut leaves = Splitter::<T>::new(split, 0);
-    let mut last: Option<T::Key> = None;
     for (key, value) in entries {
-        debug_assert!(last.is_none_or(|last| last < key), "entries must ascend");
-        leaves.push(&key, &Item::Value(&value));
-        last = Some(key);
+        leaves.push(&key, &Item::Value(&value))?;
     }
     let mut nodes = Vec::new();
-    let level = keep(leaves.finish(), &mut nodes);
-    let root = grow(split, level, &mut nodes);
-    Built { root: root.map(|child| child.node), nodes }
+    let level = keep(leaves.finish(None)?, &mut nodes);
+    let root = grow(split, level, &mut nodes)?;
+    Ok(Built { root: root.map(|child| child.node), nodes })
 }
 
 /// Puts levels above `children`, until one node stands above all.
@@ -150,15 +166,15 @@ pub(super) fn grow<T: TreeKind>(
     split: &Split,
     mut children: Vec<Child<T>>,
     nodes: &mut Vec<Hashed>,
-) -> Option<Child<T>> {
+) -> Result<Option<Child<T>>, FormatError> {
     while children.len() > 1 {
         let mut level = Splitter::new(split, children[0].node.level + 1);
         for child in &children {
-            level.push(&child.first, &Item::Node(child.node));
+            level.push(&child.first, &Item::Node(child.node))?;
         }
-        children = keep(level.finish(), nodes);
+        children = keep(level.finish(None)?, nodes);
     }
-    children.pop()
+    Ok(children.pop())
 }
 
 fn keep<T: TreeKind>(made: Vec<Made<T>>, nodes: &mut Vec<Hashed>) -> Vec<Child<T>> {

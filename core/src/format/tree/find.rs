@@ -240,16 +240,18 @@ pub fn scan<T: TreeKind>(
     walk(root, &wanted, nodes, |leaf| leaf.range(from, to))
 }
 
-/// The data pieces of a file that overlap these bytes of it, in order, each with its offset.
+/// The data pieces of a file that overlap these bytes of it, in order, each with its offset, at
+/// most `max`.
 ///
 /// # Errors
 /// Nodes are not loaded (all that can be named now are), or one is damaged.
 pub fn covering(
     root: Option<&NodeRef>,
     bytes: Range<u64>,
+    max: usize,
     nodes: &Nodes<'_, Pieces>,
 ) -> Result<Entries<Pieces>, UpdateError> {
-    let wanted = Wanted { from: Some(&bytes.start), to: Some(&bytes.end), max: usize::MAX };
+    let wanted = Wanted { from: Some(&bytes.start), to: Some(&bytes.end), max };
     walk(root, &wanted, nodes, |leaf| leaf.covering(bytes.clone()))
 }
 

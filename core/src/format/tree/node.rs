@@ -108,15 +108,21 @@ impl<T: TreeKind> TreeNode<T> {
         if first.is_some() && first != self.first_key() {
             return misplaced("first key");
         }
+        self.check_end(upper)
+    }
+
+    /// Whether all of the node lies before `upper`, the lowest key of what follows.
+    pub(super) fn check_end(&self, upper: Option<&T::Key>) -> Result<(), FormatError> {
+        let misplaced = Err(FormatError::Misplaced { record: T::RECORD, field: "entries" });
         match self {
             Self::Leaf(entries) => match entries.last() {
                 Some((key, value)) => T::check_entry(key, value, upper),
-                None => misplaced("entries"),
+                None => misplaced,
             },
             Self::Inner(children) => match (children.last(), upper) {
-                (Some(last), Some(upper)) if last.first >= *upper => misplaced("entries"),
+                (Some(last), Some(upper)) if last.first >= *upper => misplaced,
                 (Some(_), _) => Ok(()),
-                (None, _) => misplaced("entries"),
+                (None, _) => misplaced,
             },
         }
     }

@@ -8,7 +8,7 @@ use super::build::{Made, Split, Splitter, grow};
 use super::find::{Locate, Located, Tree};
 use super::node::Item;
 use super::{Built, Child, Nodes, TreeKind, TreeNode, UpdateError};
-use crate::format::{Hash, Hashed, NodeRef};
+use crate::format::{FormatError, Hash, Hashed, NodeRef};
 
 /// The tree that has these changes made: each key set to a value, or removed.
 ///
@@ -16,7 +16,8 @@ use crate::format::{Hash, Hashed, NodeRef};
 /// byte, and those of its nodes that the old tree does not have.
 ///
 /// # Errors
-/// Nodes are not loaded (all that can be named now are), or one is damaged.
+/// Nodes are not loaded (all that can be named now are), one is damaged, or a change would make one
+/// that the format does not allow.
 pub fn update<T: TreeKind>(
     root: Option<&NodeRef>,
     changes: &BTreeMap<T::Key, Option<T::Value>>,
@@ -33,7 +34,7 @@ pub(in crate::format) fn update_with<T: TreeKind>(
 ) -> Result<Built, UpdateError> {
     let Some(root) = root else {
         let set = changes.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
-        return Ok(super::build::build_with::<T>(split, set));
+        return Ok(super::build::build_with::<T>(split, set)?);
     };
     let mut update = Update::<T> {
         split,
@@ -104,15 +105,15 @@ impl<T: TreeKind> Update<'_, T> {
         let level = at.node_ref.level;
         let mut splitter = Splitter::new(self.split, level);
         let mut old = FxHashSet::default();
-        loop {
+        let upper = loop {
             let (here, later) = split_before::<T>(changes, at.upper.as_ref());
             changes = later;
-            merge(&at.node, here, &mut splitter);
+            merge(&at.node, here, &mut splitter)?;
             old.insert(at.node_ref.object.hash);
             edits.insert(at.first, None);
-            let Some(upper) = at.upper else { break };
+            let Some(upper) = at.upper else { break None };
             if splitter.at_boundary() {
-                break;
+                break Some(upper);
             }
             match self.tree.locate(level, Some(&upper))? {
                 Locate::Found(next) => at = next,
@@ -120,8 +121,8 @@ impl<T: TreeKind> Update<'_, T> {
                     return Ok(split_before::<T>(changes, upper.as_ref()).1);
                 }
             }
-        }
-        for Made { first, node, object, only_child } in splitter.finish() {
+        };
+        for Made { first, node, object, only_child } in splitter.finish(upper.as_ref())? {
             if old.contains(&node.object.hash) {
                 edits.remove(&first);
                 continue;
@@ -136,7 +137,7 @@ impl<T: TreeKind> Update<'_, T> {
     /// Grows or shrinks the tree until its root is the lowest node that stands above everything.
     fn finish(mut self, top: Vec<Child<T>>) -> Result<Built, UpdateError> {
         let mut above = Vec::new();
-        let Some(top) = grow(self.split, top, &mut above) else {
+        let Some(top) = grow(self.split, top, &mut above)? else {
             return Ok(Built { root: None, nodes: Vec::new() });
         };
         let mut root = top.node;
@@ -187,24 +188,24 @@ fn merge<T: TreeKind>(
     node: &TreeNode<T>,
     changes: &[Change<'_, T>],
     splitter: &mut Splitter<'_, T>,
-) {
+) -> Result<(), FormatError> {
     let mut changes = changes.iter().peekable();
-    let mut push = |key: &T::Key, item: &Option<Item<'_, T>>| {
-        if let Some(item) = item {
-            splitter.push(key, item);
-        }
+    let mut push = |key: &T::Key, item: &Option<Item<'_, T>>| match item {
+        Some(item) => splitter.push(key, item),
+        None => Ok(()),
     };
     for index in 0..node.len() {
         let (key, item) = node.item(index);
         while let Some((changed, to)) = changes.next_if(|(changed, _)| *changed < key) {
-            push(changed, to);
+            push(changed, to)?;
         }
         match changes.next_if(|(changed, _)| *changed == key) {
-            Some((_, to)) => push(key, to),
-            None => push(key, &Some(item)),
+            Some((_, to)) => push(key, to)?,
+            None => push(key, &Some(item))?,
         }
     }
     for (changed, to) in changes {
-        push(changed, to);
+        push(changed, to)?;
     }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Look-ups, attributes and extended attributes.
 
 use super::machine::Machine;
-use crate::format::{XattrMap, bounds};
+use crate::format::{XattrMap, bounds, check_xattrs};
 use crate::machine::flows::{Cx, Stop, find};
 use crate::machine::names::{Node, NodeBody, OtherNode, What, XattrState};
 use crate::shapes::{Attr, FileKind, Name, Reply, SetAttr, SetTime, XattrMode};
@@ -179,10 +179,7 @@ impl Machine {
         }
         let mut map = map.as_ref().clone();
         map.insert(Arc::clone(name), Arc::clone(value));
-        let bytes: usize = map.iter().map(|(name, value)| name.len() + value.len() + 16).sum();
-        if bytes > bounds::XATTRS_MAX_BYTES {
-            return Err(Stop::Errno(Errno::NoSpc));
-        }
+        check_xattrs(&map).map_err(|_| Errno::NoSpc)?;
         self.put_xattrs(cx, ino, map)
     }
 

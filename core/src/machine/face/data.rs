@@ -176,7 +176,7 @@ impl Machine {
         let layout = self.node(file.ino)?.file().map(|node| node.layout.clone());
         let Layout { size, .. } = layout.ok_or(Errno::Inval)?;
         if offset < size
-            && let Some(key) = self.engine.find_holes(cx, file.ino, offset..size)?
+            && let Some(key) = self.engine.find_holes(cx, file.ino, offset, whence)?
         {
             return Err(Stop::Wait(key));
         }

@@ -178,6 +178,7 @@ impl Machine {
                     }
                 }
             }
+            self.engine.called(&wake.key);
         }
     }
 

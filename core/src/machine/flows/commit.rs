@@ -11,7 +11,7 @@ use super::puts::{PutFor, Puts};
 use super::task::packed_of;
 use super::trees::Asker;
 use super::upload::Uploads;
-use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError};
+use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, check_words};
 use crate::shapes::{CommitResult, Effect, Reply, StoreError, StoreOutcome};
 use crate::words::{Ino, Ticket, Time};
 
@@ -105,6 +105,9 @@ impl Engine {
     /// Begins a commit; after a spill that is under way, or after settling one whose outcome is
     /// unknown.
     pub(crate) fn begin_commit(&mut self, cx: &mut Cx<'_>, request: CommitRequest) {
+        if let Err(error) = check_words(&request.author, &request.message) {
+            return answer(cx, request.ticket, Reply::Commit(CommitResult::Unfit { error }));
+        }
         if let Some(commit) = &mut self.commit {
             let unsettled = commit.request.as_ref().is_some_and(|r| r.ticket.is_none());
             if commit.next.is_some() || (commit.request.is_some() && !unsettled) {

@@ -30,6 +30,10 @@ impl Have {
         self.0.get(hash)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn insert(&mut self, hash: Hash, node: AnyNode) {
         self.0.insert(hash, node);
     }

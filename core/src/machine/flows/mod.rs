@@ -2,10 +2,12 @@
 
 mod calls;
 mod commit;
+mod cut;
 mod directory;
 mod engine;
 mod gather;
 mod job;
+mod locate;
 mod piece;
 mod plan;
 mod pressure;

@@ -1,21 +1,17 @@
 //! Loading of pieces: each is fetched once, checked against its hash, and put where it is wanted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
 use super::calls::{Owner, Retry};
 use super::engine::{Cx, Engine, Stop, WaitKey};
-use super::gather::NodeKind;
 use super::job::{Job, JobOwner, Made, Product, Work};
-use super::trees::{Asker, CHECKS, said};
-use crate::conc::{File, Installed};
-use crate::format::{
-    Content, Hash, ObjectKind, ObjectName, Piece, Pieces, UpdateError, Verified, decode_xattrs,
-    object_key, scan,
-};
-use crate::machine::names::{Layout, XattrState};
+use super::trees::{CHECKS, said};
+use crate::conc::Installed;
+use crate::format::{Hash, ObjectKind, ObjectName, Piece, Verified, decode_xattrs, object_key};
+use crate::machine::names::XattrState;
 use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
 use crate::sync::Arc;
 use crate::words::{Errno, Ino};
@@ -36,7 +32,7 @@ impl PieceKey {
         Piece::Data { hash, len, object, offset }
     }
 
-    fn of(piece: &Piece) -> Option<Self> {
+    pub(super) fn of(piece: &Piece) -> Option<Self> {
         match piece {
             Piece::Hole { .. } => None,
             Piece::Data { hash, len, object, offset } => {
@@ -112,13 +108,6 @@ impl PieceLoads {
     }
 }
 
-/// Pieces of a range of a layout, each with its place in the file, and the holes between them.
-#[derive(Debug, Default)]
-pub(crate) struct Located {
-    pub(crate) pieces: BTreeMap<u64, PieceKey>,
-    pub(crate) holes: Vec<Range<u64>>,
-}
-
 impl Engine {
     /// Starts to load what a read of `range` lacks; what the read has to wait for, or `None` when
     /// it should be tried again at once.
@@ -142,71 +131,6 @@ impl Engine {
             }
         }
         Ok(first)
-    }
-
-    /// Learns where the holes of a range are; what has to come first, if anything.
-    pub(crate) fn find_holes(
-        &mut self,
-        cx: &mut Cx<'_>,
-        ino: Ino,
-        range: Range<u64>,
-    ) -> Result<Option<WaitKey>, Errno> {
-        let located = self.located(cx, ino, range)?;
-        Ok(located.is_none().then_some(WaitKey::Layout(ino)))
-    }
-
-    /// A file that knows where the holes of a range of its layout are, and what the range holds;
-    /// `None` when [`WaitKey::Layout`] has to come first.
-    fn located(
-        &mut self,
-        cx: &mut Cx<'_>,
-        ino: Ino,
-        range: Range<u64>,
-    ) -> Result<Option<(Arc<File>, Located)>, Errno> {
-        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
-        let (file, layout) = (Arc::clone(&node.file), node.layout.clone());
-        let generation = file.generation();
-        let Some(located) = self.locate(cx, &Asker::Layout(ino), &layout, range)? else {
-            return Ok(None);
-        };
-        file.uncover(generation, &located.holes);
-        Ok(Some((file, located)))
-    }
-
-    /// The pieces of a range of a layout; `None` when the asker will be called once nodes of the
-    /// piece tree are there.
-    pub(crate) fn locate(
-        &mut self,
-        cx: &mut Cx<'_>,
-        asker: &Asker,
-        layout: &Layout,
-        range: Range<u64>,
-    ) -> Result<Option<Located>, Errno> {
-        let range = range.start..range.end.min(layout.size);
-        if range.is_empty() {
-            return Ok(Some(Located::default()));
-        }
-        let root = match &layout.content {
-            Content::Pieces(pieces) => return Ok(Some(inline(pieces, &range))),
-            Content::Tree(root) => *root,
-        };
-        let chunk = u64::from(self.repo.chunk_bytes);
-        let (from, to) = (range.start / chunk * chunk, range.end);
-        loop {
-            let cached = self.trees.cached();
-            let found = scan::<Pieces>(Some(&root), Some(&from), Some(&to), usize::MAX, &|h| {
-                cached.pieces(h)
-            });
-            match found {
-                Ok(entries) => return Ok(Some(with_gaps(&entries, from, to))),
-                Err(UpdateError::Missing(nodes)) => {
-                    if !self.ask(cx, asker, NodeKind::Pieces, &nodes) {
-                        return Ok(None);
-                    }
-                }
-                Err(UpdateError::Format(_)) => return Err(Errno::Io),
-            }
-        }
     }
 
     /// Loads a piece, or joins a load of it that is under way.
@@ -409,42 +333,4 @@ impl Engine {
         self.load_piece(cx, key, Target::Xattrs(ino));
         Some(WaitKey::Piece(key))
     }
-}
-
-/// Pieces of a list that overlap a range.
-fn inline(pieces: &[Piece], range: &Range<u64>) -> Located {
-    let mut located = Located::default();
-    let mut at = 0;
-    for piece in pieces {
-        let end = at + piece.len_bytes();
-        if at < range.end && range.start < end {
-            match PieceKey::of(piece) {
-                Some(key) => {
-                    located.pieces.insert(at, key);
-                }
-                None => located.holes.push(at..end),
-            }
-        }
-        at = end;
-    }
-    located
-}
-
-/// Entries of a piece tree, and the gaps between them.
-fn with_gaps(entries: &[(u64, Piece)], from: u64, to: u64) -> Located {
-    let mut located = Located::default();
-    let mut at = from;
-    for (offset, piece) in entries {
-        if at < *offset {
-            located.holes.push(at..*offset);
-        }
-        if let Some(key) = PieceKey::of(piece) {
-            located.pieces.insert(*offset, key);
-        }
-        at = offset + piece.len_bytes();
-    }
-    if at < to {
-        located.holes.push(at..to);
-    }
-    located
 }

@@ -76,7 +76,10 @@ impl Engine {
             let reply = Reply::Commit(CommitResult::Unchanged { snapshot: hash });
             return answer(cx, ticket, reply);
         }
-        self.put_object(cx, ObjectKind::Snapshot, snapshot.seal(), PutFor::Snapshot);
+        match snapshot.seal() {
+            Ok(object) => self.put_object(cx, ObjectKind::Snapshot, object, PutFor::Snapshot),
+            Err(error) => self.give_up(cx, CommitResult::Unfit { error }),
+        }
     }
 
     fn next_snapshot(&self) -> Option<Snapshot> {

@@ -194,19 +194,21 @@ impl Engine {
                 std::iter::once(0..size).collect()
             };
         }
-        let chunk = u64::from(self.repo.chunk_bytes);
+        let grid = self.grid();
         let mut chunks = Spans::default();
-        let whole = |at: u64| at / chunk * chunk..((at / chunk + 1) * chunk).min(size);
-        for range in dirty.iter() {
-            chunks.insert(whole(range.start).start..whole(range.end - 1).end);
-        }
+        dirty.iter().for_each(|range| chunks.insert(grid.around(&range)));
         if size != old_size {
-            let end = size.min(old_size).saturating_sub(1);
-            if size > 0 && cover.overlaps(&whole(end)) {
-                chunks.insert(whole(end));
+            let end = size.min(old_size);
+            let last = grid.around(&(end.saturating_sub(1)..end.max(1)));
+            if cover.overlaps(&last) {
+                chunks.insert(last);
             }
         }
-        chunks.iter().collect()
+        // What is no chunk of the file as it is now does not stay.
+        let other = |piece: &Range<u64>| !grid.is_chunk(piece, size) && cover.overlaps(piece);
+        let pieces = file.layout.data().into_iter();
+        pieces.filter(other).for_each(|piece| chunks.insert(grid.around(&piece)));
+        chunks.within(0..size).collect()
     }
 
     /// Whether exactly the known holes of the layout are not covered.

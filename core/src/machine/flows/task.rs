@@ -89,7 +89,7 @@ impl Engine {
         for (ino, range) in self.lacking(id) {
             let Some(commit) = &mut self.commit else { return };
             let layout = commit.plan.file_mut(ino).layout.clone();
-            match self.locate(cx, &asker, &layout, range) {
+            match self.locate(cx, &asker, &layout, &[range], usize::MAX) {
                 Ok(Some(located)) => {
                     places.extend(located.pieces.into_iter().map(|(at, key)| ((ino, at), key)));
                 }

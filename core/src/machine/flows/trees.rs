@@ -9,12 +9,11 @@ use super::commit::CommitWork;
 use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::{AnyNode, Have, NodeKind};
 use super::job::{Job, JobOwner, Made, Product, Work};
-use crate::format::{Hash, NodeRef, ObjectKind, object_key};
+use crate::format::{Hash, NodeRef, ObjectKind, Pieces, TreeNode, object_key};
 use crate::shapes::{Key, StoreError, StoreOutcome, StoreRequest};
+use crate::sync::Arc;
 use crate::words::{Errno, Ino};
 
-/// Decoded nodes kept for the next question: at about 64 KiB each, 32 MiB.
-const CACHED_NODES: usize = 512;
 /// How often an object that fails its hash is fetched before it counts as damaged.
 pub(super) const CHECKS: u32 = 3;
 
@@ -66,9 +65,15 @@ impl Trees {
         self.asked.get(asker).map(|asked| asked.have.clone()).unwrap_or_default()
     }
 
-    /// A cached node.
-    pub(crate) fn cached(&self) -> &Have {
-        &self.cache
+    /// A node of a piece tree that an asker was given, or that is cached.
+    pub(crate) fn piece_node(&self, asker: &Asker, hash: &Hash) -> Option<Arc<TreeNode<Pieces>>> {
+        let given = self.asked.get(asker).and_then(|asked| asked.have.pieces(hash));
+        given.or_else(|| self.cache.pieces(hash))
+    }
+
+    /// How many nodes an asker was given.
+    pub(crate) fn gathered(&self, asker: &Asker) -> usize {
+        self.asked.get(asker).map_or(0, |asked| asked.have.len())
     }
 
     /// An asker is done.
@@ -125,8 +130,15 @@ impl Trees {
         Some(loading)
     }
 
-    fn keep(&mut self, hash: Hash, node: AnyNode) {
-        if self.order.len() >= CACHED_NODES
+    /// An asker is done, unless it has asked for more.
+    pub(crate) fn forget_idle(&mut self, asker: &Asker) {
+        if self.asked.get(asker).is_some_and(|asked| asked.missing.is_empty()) {
+            self.forget(asker);
+        }
+    }
+
+    fn keep(&mut self, hash: Hash, node: AnyNode, most: usize) {
+        if self.order.len() >= most
             && let Some(oldest) = self.order.pop_front()
         {
             self.cache.remove(&oldest);
@@ -137,6 +149,19 @@ impl Trees {
 }
 
 impl Engine {
+    /// Nodes that are kept beside those at an asker's hand.
+    pub(super) fn cached_nodes(&self) -> usize {
+        self.shared.limits.cached_nodes
+    }
+
+    /// All who waited for something were called.
+    pub(crate) fn called(&mut self, key: &WaitKey) {
+        match key {
+            WaitKey::Layout(ino) => self.trees.forget_idle(&Asker::Layout(*ino)),
+            WaitKey::Listing(_) | WaitKey::Piece(_) | WaitKey::Room => {}
+        }
+    }
+
     /// Asks for nodes. Whether all are there already; else the asker is called when they are.
     pub(crate) fn ask(
         &mut self,
@@ -201,7 +226,8 @@ impl Engine {
     }
 
     fn node_loaded(&mut self, cx: &mut Cx<'_>, hash: Hash, node: &AnyNode) {
-        self.trees.keep(hash, node.clone());
+        let most = self.cached_nodes();
+        self.trees.keep(hash, node.clone(), most);
         let Some(loading) = self.trees.arrived(&hash) else { return };
         self.send_nodes(cx);
         for asker in loading.askers {
@@ -217,10 +243,8 @@ impl Engine {
     fn resume(&mut self, cx: &mut Cx<'_>, asker: Asker) {
         match asker {
             Asker::Listing(ino) => self.load_listing(cx, ino),
-            Asker::Layout(ino) => {
-                self.trees.forget(&Asker::Layout(ino));
-                self.wake(WaitKey::Layout(ino), Ok(()));
-            }
+            // Those who wait use what was gathered, and it is forgotten after them.
+            Asker::Layout(ino) => self.wake(WaitKey::Layout(ino), Ok(())),
             Asker::Commit(serial, work) => {
                 if self.is_commit(serial) {
                     self.commit_gathered(cx, work);

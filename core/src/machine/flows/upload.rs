@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use super::commit::{CommitWork, TreeKey};
+use super::cut::{Grid, Scope};
 use super::engine::{Cx, Engine};
 use super::job::Changes;
+use super::locate::Located;
 use super::plan::{Plan, Planned};
 use super::task::{Item, Task};
 use super::trees::Asker;
 use crate::conc::Image;
-use crate::format::{Content, NodeRef, Piece, bounds, encode_xattrs};
+use crate::format::{Content, NodeRef, Piece, bounds, encode_xattrs, packed_parts};
 use crate::machine::names::{Layout, XattrState};
 use crate::shapes::{Slice, StoreError};
 use crate::words::Ino;
@@ -27,8 +29,8 @@ pub(crate) struct Uploads {
     /// Files not looked at yet, in path order.
     files: VecDeque<Ino>,
     /// Files whose stored pieces are being located.
-    locating: BTreeMap<Ino, Range<u64>>,
-    /// Chunks to upload.
+    locating: BTreeMap<Ino, Scope>,
+    /// Chunks to upload, or parts of them.
     chunks: VecDeque<(Ino, Range<u64>)>,
     /// Small contents collected for the next pack, and their bytes.
     pack: Vec<Item>,
@@ -56,7 +58,7 @@ pub(super) struct FileMade {
 enum Rest {
     /// These, by offset.
     List(BTreeMap<u64, Piece>),
-    /// Those of this piece tree but for some offsets, and those made anew.
+    /// Those of this piece tree but for some offsets.
     Tree { root: NodeRef, gone: Vec<u64> },
 }
 
@@ -119,46 +121,32 @@ impl Engine {
         commit.plan.seal(ino);
         let file = commit.plan.file_mut(ino);
         let (image, layout) = (file.image.clone().expect("sealed above"), file.layout.clone());
-        let whole = 0..image.size;
-        if image.size == layout.size && !image.changed(&whole) {
+        if is_stored(&image, &layout) {
             file.stored = Some(layout);
-        } else if image.size <= bounds::PACKED_MAX_BYTES {
+        } else if is_small(&image) && matches!(layout.content, Content::Pieces(_)) {
             self.small_file(cx, ino, &image);
-        } else if let Some(range) = self.to_locate(&image, &layout) {
-            let Some(commit) = &mut self.commit else { return };
-            commit.uploads.locating.insert(ino, range);
-            self.locate_kept(cx, ino);
         } else {
-            self.cut_into_chunks(cx, ino, None);
+            let scope = self.scope(&image, &layout);
+            let Some(commit) = &mut self.commit else { return };
+            commit.uploads.locating.insert(ino, scope);
+            self.locate_kept(cx, ino);
         }
     }
 
-    /// The range of a layout whose pieces must be known to make the new one: none if its piece tree
-    /// is big, and only gains and changes pieces.
-    fn to_locate(&self, image: &Image, layout: &Layout) -> Option<Range<u64>> {
-        let root = match &layout.content {
-            Content::Pieces(_) => return Some(0..layout.size),
-            Content::Tree(root) => root,
-        };
-        if self.fits_a_list(image.size, root) {
-            return Some(0..layout.size.min(image.size));
-        }
-        let stays = 0..layout.size.min(image.size);
-        let loses = image.size < layout.size || image.data_ranges().iter().all(|r| *r != stays);
-        loses.then_some(0..layout.size)
+    /// The chunks of files.
+    pub(super) fn grid(&self) -> Grid {
+        Grid { chunk_bytes: u64::from(self.repo.chunk_bytes) }
     }
 
-    /// Whether a file has few enough chunks to make its list of pieces anew.
-    fn fits_a_list(&self, size: u64, root: &NodeRef) -> bool {
-        let chunks = size.div_ceil(u64::from(self.repo.chunk_bytes));
-        root.count.min(chunks) <= WHOLE_TREE_PIECES
+    /// How much of a layout is looked at: all of it if it is, or will be, a list or a small tree.
+    fn scope(&self, image: &Image, layout: &Layout) -> Scope {
+        let Content::Tree(root) = &layout.content else { return Scope::Whole };
+        let chunks = image.size.div_ceil(u64::from(self.repo.chunk_bytes));
+        if root.count.min(chunks) <= WHOLE_TREE_PIECES { Scope::Whole } else { Scope::Touched }
     }
 
     fn small_file(&mut self, cx: &mut Cx<'_>, ino: Ino, image: &Image) {
-        let mut data = image.data_ranges();
-        if data.len() * 2 > bounds::INLINE_MAX_PIECES {
-            data = std::iter::once(0..image.size).collect();
-        }
+        let data = packed_parts(image.data_ranges(), image.size);
         let Some(commit) = &mut self.commit else { return };
         let (new, rest) = (BTreeMap::new(), Rest::List(BTreeMap::new()));
         let made = FileMade { waits_for: data.len(), new, rest };
@@ -198,19 +186,19 @@ impl Engine {
         self.start_task(cx, items);
     }
 
-    /// Finds all pieces of a file that a commit may keep.
+    /// Finds the pieces of a file that a commit has to know.
     pub(crate) fn locate_kept(&mut self, cx: &mut Cx<'_>, ino: Ino) {
+        let grid = self.grid();
         let Some(commit) = &mut self.commit else { return };
-        let Some(range) = commit.uploads.locating.get(&ino).cloned() else { return };
-        let layout = commit.plan.file_mut(ino).layout.clone();
+        let Some(scope) = commit.uploads.locating.get(&ino).copied() else { return };
+        let file = commit.plan.file_mut(ino);
+        let (image, layout) = (file.image.clone().expect("sealed before"), file.layout.clone());
+        let ranges = grid.to_locate(&image, layout.size, scope);
         let asker = Asker::Commit(self.commit_serial, CommitWork::Locate(ino));
-        match self.locate(cx, &asker, &layout, range) {
+        match self.locate(cx, &asker, &layout, &ranges, usize::MAX) {
             Ok(Some(located)) => {
                 self.trees.forget(&asker);
-                let Some(commit) = &mut self.commit else { return };
-                commit.uploads.locating.remove(&ino);
-                let kept = located.pieces.into_iter().map(|(at, key)| (at, key.piece())).collect();
-                self.cut_into_chunks(cx, ino, Some(kept));
+                self.cut_file(cx, ino, scope, &located);
             }
             Ok(None) => {}
             Err(_) => {
@@ -220,30 +208,36 @@ impl Engine {
         }
     }
 
-    /// Decides chunk by chunk what is kept, what is a hole, and what is uploaded. `old` is what the
-    /// layout has, if that had to be known.
-    fn cut_into_chunks(&mut self, cx: &mut Cx<'_>, ino: Ino, old: Option<BTreeMap<u64, Piece>>) {
-        let chunk_bytes = u64::from(self.repo.chunk_bytes);
+    /// Decides what of a layout stays, what goes, and what is uploaded.
+    fn cut_file(&mut self, cx: &mut Cx<'_>, ino: Ino, scope: Scope, old: &Located) {
+        let grid = self.grid();
         let Some(commit) = &mut self.commit else { return };
         let file = commit.plan.file_mut(ino);
         let (image, layout) = (file.image.clone().expect("sealed before"), file.layout.clone());
-        let chunks = changed_chunks(&image, layout.size, chunk_bytes);
-        let is_made = |at: &u64| chunks.contains_key(&(at / chunk_bytes * chunk_bytes));
-        let stays = |at: &u64, piece: &Piece| {
-            *at < image.size && !is_made(at) && !image.is_hole(&(*at..at + piece.len_bytes()))
-        };
-        let (kept, lost): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            old.unwrap_or_default().into_iter().partition(|(at, piece)| stays(at, piece));
-        let rest = match layout.content {
-            Content::Tree(root) if !self.fits_a_list(image.size, &root) => {
-                let gone = lost.into_keys().filter(|at| !is_made(at)).collect();
-                Rest::Tree { root, gone }
+        if is_small(&image) {
+            commit.uploads.locating.remove(&ino);
+            let mut cover = image.cover.clone();
+            old.holes.iter().for_each(|hole| cover.remove(hole.clone()));
+            return self.small_file(cx, ino, &Image { cover, ..image.as_ref().clone() });
+        }
+        let cut = grid.cut(&image, layout.size, old, scope);
+        let rest = match (&layout.content, scope) {
+            (Content::Tree(root), Scope::Touched) => {
+                let pieces = root.count + cut.made.len() as u64;
+                if pieces <= (bounds::INLINE_MAX_PIECES + cut.gone.len()) as u64 {
+                    // Few enough for a list, if there are not too many holes.
+                    commit.uploads.locating.insert(ino, Scope::Whole);
+                    return self.locate_kept(cx, ino);
+                }
+                Rest::Tree { root: *root, gone: cut.gone }
             }
-            Content::Tree(_) | Content::Pieces(_) => Rest::List(kept),
+            (Content::Tree(_) | Content::Pieces(_), _) => {
+                Rest::List(cut.kept.into_iter().map(|(at, key)| (at, key.piece())).collect())
+            }
         };
-        let made = FileMade { waits_for: chunks.len(), new: BTreeMap::new(), rest };
-        let Some(commit) = &mut self.commit else { return };
-        commit.uploads.chunks.extend(chunks.into_iter().map(|(at, end)| (ino, at..end)));
+        commit.uploads.locating.remove(&ino);
+        let made = FileMade { waits_for: cut.made.len(), new: BTreeMap::new(), rest };
+        commit.uploads.chunks.extend(cut.made.into_iter().map(|range| (ino, range)));
         commit.uploads.made.insert(ino, made);
         self.maybe_finish_file(cx, ino);
     }
@@ -293,19 +287,17 @@ impl Engine {
     }
 }
 
-/// Chunks that hold data and are not stored as they are, each by its offset with its end.
-fn changed_chunks(image: &Image, old_size: u64, chunk_bytes: u64) -> BTreeMap<u64, u64> {
-    let mut chunks = BTreeMap::new();
-    for data in image.data_ranges() {
-        for index in data.start / chunk_bytes..data.end.div_ceil(chunk_bytes) {
-            let at = index * chunk_bytes;
-            let end = (at + chunk_bytes).min(image.size);
-            if image.changed(&(at..end)) || (at + chunk_bytes).min(old_size) != end {
-                chunks.insert(at, end);
-            }
-        }
-    }
-    chunks
+/// Whether a file is packed with others.
+fn is_small(image: &Image) -> bool {
+    image.size <= bounds::PACKED_MAX_BYTES
+}
+
+/// Whether a layout is all of an image, to the last hole that it is known to have.
+fn is_stored(image: &Image, layout: &Layout) -> bool {
+    let mut known = image.cover.clone();
+    layout.holes().into_iter().for_each(|hole| known.insert(hole));
+    let whole = 0..image.size;
+    image.size == layout.size && known.contains(&whole) && !image.has_dirty(&whole)
 }
 
 /// Encoded extended attributes, if they are too long for the entry.

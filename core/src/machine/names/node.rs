@@ -144,17 +144,26 @@ impl Layout {
 
     /// Ranges that are known to be holes.
     pub(crate) fn holes(&self) -> Vec<Range<u64>> {
+        self.listed(|piece| matches!(piece, Piece::Hole { .. }))
+    }
+
+    /// Ranges of the pieces of data that are known.
+    pub(crate) fn data(&self) -> Vec<Range<u64>> {
+        self.listed(|piece| matches!(piece, Piece::Data { .. }))
+    }
+
+    fn listed(&self, wanted: impl Fn(&Piece) -> bool) -> Vec<Range<u64>> {
         let Content::Pieces(pieces) = &self.content else { return Vec::new() };
         let mut at = 0;
-        let mut holes = Vec::new();
+        let mut ranges = Vec::new();
         for piece in pieces {
             let end = at + piece.len_bytes();
-            if matches!(piece, Piece::Hole { .. }) {
-                holes.push(at..end);
+            if wanted(piece) {
+                ranges.push(at..end);
             }
             at = end;
         }
-        holes
+        ranges
     }
 
     fn cover(&self) -> Spans {

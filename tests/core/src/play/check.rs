@@ -8,6 +8,7 @@ use vellum_core::shapes::{DirEntry, Op, OpenFlags, Reply};
 use vellum_core::words::{Fh, Ino};
 
 use super::player::Player;
+use super::stored::check_objects;
 
 /// Bytes around data and edges that are read when a file is compared.
 const MARGIN: u64 = 20;
@@ -155,6 +156,7 @@ impl Player {
         self.commit(true)?;
         self.let_go()?;
         self.nothing_is_held()?;
+        check_objects(&self.world.store.objects, &mut BTreeSet::new())?;
         self.nothing_is_left()
     }
 

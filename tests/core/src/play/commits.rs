@@ -9,6 +9,7 @@ use vellum_sim::mount;
 use vellum_sim::store::Faults;
 
 use super::player::Player;
+use super::stored::check_snapshot;
 
 impl Player {
     /// Commits, and with `look` mounts the result beside and compares.
@@ -31,6 +32,7 @@ impl Player {
                     return Err(format!("committed {snapshot}, the branch names {shown:?}"));
                 }
                 self.snapshot_is_sound(&tree)?;
+                check_snapshot(&self.world.store.objects, &snapshot)?;
             }
             CommitResult::Failed { .. } if !self.strict => return Ok(()),
             CommitResult::Unknown if !self.strict => {
@@ -43,7 +45,8 @@ impl Player {
             | CommitResult::Busy
             | CommitResult::Empty
             | CommitResult::Collected { .. }
-            | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
+            | CommitResult::NoBranch
+            | CommitResult::Unfit { .. } => return Err(format!("commit: {result:?}")),
         }
         (self.committed, self.maybe) = (tree.clone(), Vec::new());
         if look { self.look_beside(&tree) } else { Ok(()) }

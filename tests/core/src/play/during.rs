@@ -84,6 +84,7 @@ fn play(player: &mut Player, seed: u64) -> Result<Tally, String> {
             | CommitResult::Empty
             | CommitResult::Busy
             | CommitResult::NoBranch
+            | CommitResult::Unfit { .. }
             | CommitResult::Collected { .. } => match choices.index("during.next", 4) {
                 0 | 1 => player.commit(true)?,
                 2 => player.remount()?,
@@ -194,6 +195,7 @@ fn end(player: &mut Player, open: Open, tally: &mut Tally) -> Result<CommitResul
         | CommitResult::Busy
         | CommitResult::Empty
         | CommitResult::Collected { .. }
+        | CommitResult::Unfit { .. }
         | CommitResult::NoBranch => return Err(format!("commit: {result:?}")),
     }
     Ok(result)

@@ -1,6 +1,7 @@
 //! Random sequences of operations, played to the machine and to the model at once.
 
 mod check;
+mod chunks;
 mod commits;
 mod during;
 mod figures;
@@ -9,12 +10,14 @@ mod player;
 mod race;
 mod shrink;
 mod step;
+mod stored;
 mod streams;
 mod verbs;
 
 use vellum_sim::choice::Choices;
 use vellum_sim::store::Faults;
 
+pub use chunks::chunks;
 pub use during::{Tally, during};
 pub use overlap::overlap;
 pub use player::{Player, Setting};

@@ -34,7 +34,7 @@ fn store_tree<T: TreeKind>(
     scene: &mut Scene,
     entries: impl IntoIterator<Item = (T::Key, T::Value)>,
 ) -> Built {
-    let mut built = build::<T>(entries.into_iter());
+    let mut built = build::<T>(entries.into_iter()).unwrap();
     for node in std::mem::take(&mut built.nodes) {
         store_object(scene, ObjectKind::Tree, node);
     }
@@ -64,7 +64,7 @@ fn hostile(root: Inode, links: &[(u64, &[(u64, &str)])], scene: &mut Scene, next
     let (files, bytes, parents) = (0, 0, Vec::new());
     let (time, next_ino) = (Time::default(), Ino(next_ino));
     let snapshot = Snapshot { root, links, parents, time, author, message, next_ino, files, bytes };
-    let hash = store_object(scene, ObjectKind::Snapshot, snapshot.seal());
+    let hash = store_object(scene, ObjectKind::Snapshot, snapshot.seal().unwrap());
     let now = mount::branch(&mut scene.world.store).unwrap();
     let generation = now.generation + 1;
     let body = RefBody { generation, snapshot: Some(hash), attempt: 7, ..now };
