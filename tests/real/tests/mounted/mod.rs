@@ -65,6 +65,11 @@ impl Bench {
         self.mount_by(self.vellum(["mount"]).args(args).env("VELLUM_TEST_STORE", faults), name)
     }
 
+    /// What is mounted at `name` already.
+    pub(crate) fn mounted(&self, name: &str) -> Mount<'_> {
+        Mount { bench: self, point: self.path(name) }
+    }
+
     fn mount_by(&self, command: &mut Command, name: &str) -> Mount<'_> {
         let point = self.path(name);
         std::fs::create_dir_all(&point).unwrap();

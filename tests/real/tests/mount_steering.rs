@@ -1,0 +1,492 @@
+//! Steering a mount when something is in the way: signals, other mounts over it or of it, Ctrl-C,
+//! a dead or stopped daemon, a full disk, descriptors of others.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod mounted;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use common::programs::shell;
+use mounted::{Bench, is_mounted, until};
+use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+fn id(child: &Child) -> i32 {
+    i32::try_from(child.id()).unwrap()
+}
+
+fn runs(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
+}
+
+fn done(command: &mut Command) {
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+/// A file that makes the store wait for requests of `prefix` as long as it is there.
+fn stuck(bench: &Bench, prefix: &str) -> (std::path::PathBuf, String) {
+    let control = bench.path("stuck");
+    fs::write(&control, b"").unwrap();
+    let faults = format!("stuck={prefix}@{}", control.display());
+    (control, faults)
+}
+
+#[test]
+fn a_warning_does_not_stand_over_a_commit() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("edit"), b"edit").unwrap();
+    signal(mount.pid(), Signal::TERM);
+    until("it is logged", || mount.log().contains("within 10 s"));
+    mount.commit();
+    fs::write(mount.path("later"), b"later").unwrap();
+    signal(mount.pid(), Signal::TERM);
+    until("it is logged again", || mount.log().matches("within 10 s").count() == 2);
+    assert_eq!(fs::read(mount.path("later")).unwrap(), b"later");
+}
+
+#[test]
+fn a_warning_of_a_mount_in_use_drops_no_later_edits() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let held = File::open(mount.root()).unwrap();
+    signal(mount.pid(), Signal::TERM);
+    until("it is logged", || mount.log().contains("is in use"));
+    fs::write(mount.path("edit"), b"edit").unwrap();
+    signal(mount.pid(), Signal::TERM);
+    until("it is logged", || mount.log().contains("uncommitted edits"));
+    assert_eq!(fs::read(mount.path("edit")).unwrap(), b"edit");
+    drop(held);
+}
+
+#[test]
+fn a_second_signal_takes_a_clean_mount_from_those_who_use_it() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let pid = mount.pid();
+    let held = File::open(mount.root()).unwrap();
+    signal(pid, Signal::TERM);
+    until("it is logged", || mount.log().contains("is in use"));
+    signal(pid, Signal::TERM);
+    until("the daemon ends", || !runs(pid));
+    assert!(!is_mounted(mount.root()));
+    drop(held);
+}
+
+#[test]
+fn closed_terminals_drop_nothing() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("edit"), b"edit").unwrap();
+    for times in 1..=3 {
+        signal(mount.pid(), Signal::HUP);
+        until("it is logged", || mount.log().matches("they are kept").count() == times);
+    }
+    // Nor were they a warning.
+    signal(mount.pid(), Signal::TERM);
+    until("it is logged", || mount.log().contains("within 10 s"));
+    assert_eq!(fs::read(mount.path("edit")).unwrap(), b"edit");
+}
+
+#[test]
+fn umount_takes_the_mount_point_and_nothing_below_it() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::create_dir_all(mount.path("a/b")).unwrap();
+    let said = common::fails(bench.vellum(["umount", "--discard"]).arg(mount.path("a/b")), 8);
+    assert!(said.contains("is no mount point"), "{said}");
+    assert!(said.contains(&format!("vellum umount {}", mount.root().display())), "{said}");
+    assert!(mount.path("a/b").is_dir());
+}
+
+#[test]
+fn what_is_mounted_over_a_mount_is_not_unmounted() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    done(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(mount.root()));
+    fs::write(mount.path("theirs"), b"theirs").unwrap();
+    for how in ["--discard", "--commit"] {
+        let said = common::fails(mount.vellum("umount").arg(how), 2);
+        assert!(said.contains("tmpfs") && said.contains("over it"), "{said}");
+    }
+    assert_eq!(fs::read(mount.path("theirs")).unwrap(), b"theirs");
+    done(Command::new("umount").arg(mount.root()));
+    mount.unmount();
+}
+
+#[test]
+fn umount_of_a_mount_that_is_used_elsewhere_says_so() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("file"), b"content").unwrap();
+    mount.commit();
+    let pid = mount.pid();
+    let bind = bench.path("bind");
+    fs::create_dir(&bind).unwrap();
+    done(Command::new("mount").arg("--bind").args([mount.root(), &bind]));
+    let said = common::fails(&mut mount.vellum("umount"), 2);
+    assert!(said.contains("in use elsewhere"), "{said}");
+    assert!(said.contains(bind.to_str().unwrap()), "{said}");
+    assert_eq!(fs::read(bind.join("file")).unwrap(), b"content");
+    assert_eq!(mount.status()["mounted"], false);
+    done(Command::new("umount").arg(&bind));
+    until("the daemon ends", || !runs(pid));
+}
+
+#[test]
+fn a_mount_that_another_namespace_holds_can_be_discarded() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let pid = mount.pid();
+    let mut holder = Command::new("unshare");
+    let holder = holder.args(["-m", "sh", "-c", "echo; exec sleep 600"]).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let said = common::fails(&mut mount.vellum("umount"), 2);
+    assert!(said.contains("mount namespace"), "{said}");
+    common::ok(mount.vellum("umount").arg("--discard"));
+    until("the daemon ends", || !runs(pid));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_lazy_unmount_with_an_open_file_keeps_what_is_written_to_it() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let held = File::create(mount.path("kept")).unwrap();
+    done(Command::new("umount").arg("-l").arg(mount.root()));
+    std::io::Write::write_all(&mut &held, b"kept").unwrap();
+    common::fails(&mut mount.vellum("umount"), 1);
+    let said = common::fails(mount.vellum("umount").arg("--commit"), 2);
+    assert!(said.contains("committed") && said.contains("lazily"), "{said}");
+    drop(held);
+}
+
+#[test]
+fn a_mount_that_can_not_be_steered_is_not_mounted() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let run = bench.path("run");
+    let entries = || fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().path());
+    let socket = entries().find(|path| path.extension().is_some_and(|it| it == "sock")).unwrap();
+    mount.unmount();
+    until("the socket is gone", || !socket.exists());
+    fs::create_dir_all(socket.join("in the way")).unwrap();
+    let mut again = bench.vellum(["mount"]);
+    let said = common::fails(again.arg(bench.repository()).arg(bench.path("mnt")), 2);
+    assert!(said.contains("control socket"), "{said}");
+    assert!(!is_mounted(&bench.path("mnt")));
+}
+
+#[test]
+fn a_relative_runtime_directory_works() {
+    let bench = Bench::new();
+    let point = bench.path("mnt");
+    fs::create_dir(&point).unwrap();
+    let call = |command: &str| {
+        let mut call = bench.vellum([command]);
+        call.env("VELLUM_RUNTIME_DIR", "here").current_dir(point.parent().unwrap());
+        call
+    };
+    common::ok(call("mount").arg(bench.repository()).arg("mnt"));
+    common::ok(call("status").arg("mnt"));
+    common::ok(call("umount").arg("mnt"));
+    assert!(!is_mounted(&point));
+}
+
+#[test]
+fn the_daemon_holds_nothing_that_its_caller_had_open() {
+    let bench = Bench::new();
+    let lock = bench.path("lock");
+    fs::create_dir(bench.path("mnt")).unwrap();
+    let (vellum, run) = (common::binary().display(), bench.path("run"));
+    let script = format!(
+        "export VELLUM_RUNTIME_DIR={}; exec 9>{}; flock 9; \
+         {vellum} mount {} {} 3>&1 >/dev/null | cat",
+        run.display(),
+        lock.display(),
+        bench.repository().display(),
+        bench.path("mnt").display(),
+    );
+    // It ends, though the daemon does not.
+    shell(bench.path(".").as_path(), &script);
+    let mount = bench.mounted("mnt");
+    flock(File::open(&lock).unwrap(), FlockOperation::NonBlockingLockExclusive).unwrap();
+    mount.unmount();
+}
+
+#[test]
+fn a_commit_that_umount_discards_says_so() {
+    let bench = Bench::new();
+    let (control, faults) = stuck(&bench, "");
+    fs::remove_file(&control).unwrap();
+    let mount = bench.mount_faulty("mnt", &faults);
+    fs::write(mount.path("file"), b"content").unwrap();
+    fs::write(&control, b"").unwrap();
+    let mut commit = mount.vellum("commit");
+    let commit = commit.args(["-m", "x"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("it commits", || mount.status()["committing"] == true);
+    common::ok(mount.vellum("umount").arg("--discard"));
+    let output = commit.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(8), "{said}");
+    assert!(said.contains("dropped") && said.contains("vellum log"), "{said}");
+}
+
+#[test]
+fn ctrl_c_at_a_commit_says_that_it_goes_on() {
+    let bench = Bench::new();
+    let (control, faults) = stuck(&bench, "");
+    fs::remove_file(&control).unwrap();
+    let mount = bench.mount_faulty("mnt", &faults);
+    fs::write(mount.path("file"), b"content").unwrap();
+    fs::write(&control, b"").unwrap();
+    let mut commit = mount.vellum("commit");
+    let commit = commit.args(["-m", "x"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("it commits", || mount.status()["committing"] == true);
+    signal(id(&commit), Signal::INT);
+    let output = commit.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("goes on in its daemon") && said.contains("vellum status"), "{said}");
+    fs::remove_file(&control).unwrap();
+    until("it is committed", || mount.status()["dirty"] == false);
+    mount.unmount();
+}
+
+#[test]
+fn ctrl_c_at_umount_commit_says_that_it_goes_on() {
+    let bench = Bench::new();
+    let (control, faults) = stuck(&bench, "");
+    fs::remove_file(&control).unwrap();
+    let mount = bench.mount_faulty("mnt", &faults);
+    let pid = mount.pid();
+    fs::write(mount.path("file"), b"content").unwrap();
+    fs::write(&control, b"").unwrap();
+    let mut umount = mount.vellum("umount");
+    let umount = umount.args(["--commit", "--json"]).stderr(Stdio::piped()).spawn().unwrap();
+    until("it commits", || mount.status()["committing"] == true);
+    signal(id(&umount), Signal::TERM);
+    let output = umount.wait_with_output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((output.status.code(), &said["error"]["exit"]), (Some(130), &130.into()));
+    fs::remove_file(&control).unwrap();
+    until("the daemon ends", || !runs(pid));
+    let again = bench.mount("again");
+    assert_eq!(fs::read(again.path("file")).unwrap(), b"content");
+    again.unmount();
+}
+
+#[test]
+fn ctrl_c_at_mount_leaves_nothing_mounted() {
+    let bench = Bench::new();
+    let (_control, faults) = stuck(&bench, "refs");
+    let point = bench.path("mnt");
+    fs::create_dir(&point).unwrap();
+    let mut mount = bench.vellum(["mount"]);
+    mount.arg(bench.repository()).arg(&point).env("VELLUM_TEST_STORE", faults);
+    let mount = mount.stderr(Stdio::piped()).spawn().unwrap();
+    let pid = mount.id();
+    let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    until("its daemon runs", || {
+        let child = children();
+        fs::read_link(format!("/proc/{}/cwd", child.trim())).is_ok_and(|cwd| cwd == Path::new("/"))
+    });
+    let daemon: i32 = children().trim().parse().unwrap();
+    signal(id(&mount), Signal::INT);
+    let output = mount.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("nothing is mounted"), "{said}");
+    assert!(!runs(daemon) && !is_mounted(&point));
+}
+
+#[test]
+fn a_commit_to_a_full_store_asks_for_room() {
+    let bench = Bench::new();
+    let mount = bench.mount_faulty("mnt", "nospace=1");
+    fs::write(mount.path("file"), b"content").unwrap();
+    let said = common::fails(mount.vellum("commit").args(["-m", "x"]), 7);
+    assert!(said.contains("make room"), "{said}");
+}
+
+#[test]
+fn a_commit_that_needs_a_damaged_object_says_that_it_stays_so() {
+    let bench = Bench::new();
+    let mount = bench.mount("first");
+    fs::write(mount.path("big"), vec![7; 3 << 20]).unwrap();
+    mount.commit();
+    mount.unmount();
+    let mount = bench.mount("mnt");
+    std::os::unix::fs::FileExt::write_at(
+        &File::options().write(true).open(mount.path("big")).unwrap(),
+        b"x",
+        100,
+    )
+    .unwrap();
+    shell(&bench.repository(), "find . -path '*chunks*' -type f -size +1M -delete");
+    let said = common::fails(mount.vellum("commit").args(["-m", "x"]), 6);
+    assert!(said.contains("every commit that needs this object fails"), "{said}");
+}
+
+#[test]
+fn edits_of_a_snapshot_are_never_said_to_be_committable() {
+    let bench = Bench::new();
+    let mount = bench.mount("first");
+    fs::write(mount.path("file"), b"content").unwrap();
+    let snapshot = mount.commit()["snapshot"].as_str().unwrap().to_owned();
+    mount.unmount();
+
+    let point = bench.path("mnt");
+    fs::create_dir(&point).unwrap();
+    let mut source = bench.repository().into_os_string();
+    source.push(format!("@{snapshot}"));
+    let said = common::ok(bench.vellum(["mount"]).arg(source).arg(&point));
+    assert!(said.contains("can't be committed"), "{said}");
+    let mount = bench.mounted("mnt");
+    fs::write(mount.path("file"), b"edit").unwrap();
+    let said = common::fails(&mut mount.vellum("umount"), 1);
+    assert!(said.contains("can't be committed") && !said.contains("--commit"), "{said}");
+    let said = common::ok(&mut mount.vellum("status"));
+    assert!(said.contains("none: it can't be committed"), "{said}");
+}
+
+#[test]
+fn status_says_where_the_log_is_and_counts_inodes() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("file"), b"content").unwrap();
+    let said = common::ok(&mut mount.vellum("status"));
+    assert!(said.contains("2 inodes changed"), "{said}");
+    let log = mount.status()["mount"]["log"].as_str().unwrap().to_owned();
+    assert!(said.contains(&log) && Path::new(&log).exists(), "{said}");
+    common::ok(mount.vellum("umount").arg("--discard"));
+    // It had nothing to say.
+    until("the log is gone", || !Path::new(&log).exists());
+}
+
+#[test]
+fn what_was_done_is_said_though_standard_output_is_full() {
+    let bench = Bench::new();
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    fs::create_dir(bench.path("mnt")).unwrap();
+    let mut call = bench.vellum(["mount"]);
+    let output = call.arg(bench.repository()).arg(bench.path("mnt")).stdout(full());
+    let output = output.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("is mounted at") && said.contains("standard output"), "{said}");
+    let mount = bench.mounted("mnt");
+    fs::write(mount.path("file"), b"content").unwrap();
+    let output = mount.vellum("commit").args(["-m", "x"]).stdout(full()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("committed ") && said.contains("standard output"), "{said}");
+    mount.unmount();
+}
+
+#[test]
+fn a_dead_mount_is_cleared_by_discarding_it() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::create_dir(mount.path("dir")).unwrap();
+    signal(mount.pid(), Signal::KILL);
+    until("the mount is dead", || statvfs(mount.root()).err() == Some(Errno::NOTCONN));
+    for path in [mount.root().to_path_buf(), mount.path("dir/below")] {
+        let said = common::fails(bench.vellum(["umount"]).arg(path), 8);
+        let remedy = format!("vellum umount --discard {}", mount.root().display());
+        assert!(said.contains(&remedy), "{said}");
+    }
+    common::ok(mount.vellum("umount").arg("--discard"));
+    assert!(!is_mounted(mount.root()));
+    bench.mount("mnt").unmount();
+}
+
+#[test]
+fn a_stopped_daemon_is_exit_8_and_named() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let pid = mount.pid();
+    signal(pid, Signal::STOP);
+    let said = common::fails(&mut mount.vellum("status"), 8);
+    signal(pid, Signal::CONT);
+    assert!(said.contains("does not answer"), "{said}");
+    assert!(said.contains(&format!("kill -CONT {pid}")), "{said}");
+    mount.unmount();
+}
+
+#[test]
+fn wrong_usage_is_json_when_json_is_asked_for() {
+    let said = common::fails(&mut common::vellum(["status", "--json", "--nonsense"]), 2);
+    let error: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(error["error"]["exit"], 2);
+    assert!(error["error"]["what"].as_str().unwrap().contains("--nonsense"), "{said}");
+    assert!(error["error"]["remedy"].as_str().unwrap().contains("--help"), "{said}");
+}
+
+#[test]
+fn remedies_can_be_typed_as_they_stand() {
+    let bench = Bench::new();
+    let mount = bench.mount("a mount");
+    let mut again = bench.vellum(["mount"]);
+    let said = common::fails(again.arg(bench.repository()).arg(mount.root()), 2);
+    assert!(said.contains(&format!("vellum umount '{}'", mount.root().display())), "{said}");
+    mount.unmount();
+    let said = common::fails(bench.vellum(["mount"]).arg(bench.repository()).arg("/proc"), 2);
+    assert!(said.contains(": umount /proc"), "{said}");
+    let said = common::fails(bench.vellum(["mount"]).arg(bench.repository()).arg("/"), 2);
+    assert!(!said.contains("umount"), "{said}");
+}
+
+/// Runs `script` as a user other than root, in a mount namespace where /dev/fuse has `mode`.
+/// `vellum` is a command there, and the repository `a,b\c` is its own, in the working directory.
+fn as_another_user(mode: &str, script: &str) -> (i32, String, String) {
+    let dir = tempfile::TempDir::with_prefix("vellum-").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let binary = dir.path().join("vellum");
+    fs::copy(common::binary(), &binary).unwrap();
+    let own = dir.path().join("own.sh");
+    let head = "set -eu\nvellum() { ./vellum \"$@\"; }\nexport VELLUM_RUNTIME_DIR=$PWD/run\n\
+                vellum init 'a,b\\c' >/dev/null\nmkdir mnt\n";
+    fs::write(&own, format!("{head}{script}")).unwrap();
+    let outer = format!(
+        "mknod -m {mode} fuse c 10 229; mount --bind fuse /dev/fuse; \
+         exec setpriv --reuid 65534 --regid 65534 --clear-groups sh own.sh"
+    );
+    let mut call = Command::new("unshare");
+    call.args(["-m", "sh", "-euc", &outer]).current_dir(dir.path());
+    common::run(&mut call)
+}
+
+#[test]
+fn another_user_may_mount_a_repository_with_a_comma_in_its_path() {
+    let script = r#"
+vellum mount 'a,b\c' mnt
+grep -F ' fuse.vellum ' /proc/self/mounts | grep -F "$PWD/mnt" | cut -d' ' -f1
+echo text > mnt/file
+vellum commit mnt -m x
+vellum umount mnt
+"#;
+    let (code, said, errors) = as_another_user("666", script);
+    assert_eq!(code, 0, "{said}{errors}");
+    assert!(said.contains(r"/a,b\134c@main"), "{said}");
+}
+
+#[test]
+fn a_device_that_may_not_be_opened_is_named() {
+    let (code, said, errors) = as_another_user("600", "vellum mount 'a,b\\c' mnt\n");
+    assert_eq!(code, 4, "{said}{errors}");
+    assert!(errors.contains("/dev/fuse") && !errors.contains("allow-other"), "{errors}");
+}
