@@ -15,6 +15,15 @@ use crate::common;
 /// Longest that anything here takes, on a slow and busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lets go, in a mount namespace of its own, of the mounts that other tests have at this time.
+pub(crate) const LET_GO: &str = r#"
+while read -r _ point kind _; do
+    if [ "$kind" = fuse.vellum ] && [ "$point" != "${KEEP-}" ]; then
+        umount -l "$(printf %b "$point")"
+    fi
+done < /proc/self/mounts
+"#;
+
 /// A directory for one test, with a repository in it and places to mount it at.
 pub(crate) struct Bench {
     dir: TempDir,
