@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::mount_commands::MountCommand;
-use super::text::parse_size;
+use super::text::parse_chunk_size;
 
 /// A writable file system over snapshots: import a tree, mount it, edit it, commit it.
 #[derive(Debug, Parser)]
@@ -51,8 +51,8 @@ pub(super) struct InitArgs {
     #[arg(value_name = "REPO")]
     pub(super) repo: PathBuf,
     /// Size of the chunks of big files: a power of two from 64K to 16M
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4M")]
-    pub(super) chunk_size: u64,
+    #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, default_value = "4M")]
+    pub(super) chunk_size: u32,
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,

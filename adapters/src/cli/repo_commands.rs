@@ -24,8 +24,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const SHORT_HASH: usize = 16;
 
 pub(super) fn init(args: InitArgs) -> Result<Exit, CliError> {
-    let chunk_bytes = u32::try_from(args.chunk_size).unwrap_or(u32::MAX);
-    let repo = perform(Repo::init(&args.repo, Some(chunk_bytes)), || true)?;
+    let repo = perform(Repo::init(&args.repo, Some(args.chunk_size)), || true)?;
     let chunk_bytes = repo.header().chunk_bytes;
     if args.json {
         print_json(&json!({"repository": path_text(&args.repo), "chunk_bytes": chunk_bytes}))?;
@@ -50,7 +49,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
         let read = |at: &std::sync::atomic::AtomicU64| at.load(Ordering::Relaxed);
         format!(
             "importing: {}, {}; sent {}, {}",
-            count(read(&import.files), "file"),
+            count(read(&import.files), "inode"),
             size(read(&import.bytes)),
             count(read(&import.objects_put), "object"),
             size(read(&import.bytes_put)),
@@ -66,7 +65,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
             "snapshot": hash,
             "branch": branch,
             "unchanged": done.unchanged,
-            "files": done.files,
+            "inodes": done.files,
             "bytes": done.bytes,
             "objects_put": done.objects_put,
             "bytes_put": done.bytes_put,
@@ -76,7 +75,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
         }))?;
         return Ok(Exit::Ok);
     }
-    let what = format!("{}, {}", count(done.files, "file"), size(done.bytes));
+    let what = format!("{}, {}", count(done.files, "inode"), size(done.bytes));
     if done.unchanged {
         print(&format!("unchanged: {what}; {branch} stays at {}\n", &hash[..SHORT_HASH]))?;
         return Ok(Exit::Ok);
@@ -106,7 +105,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
     let export = Arc::new(Export::new(Arc::clone(&repo)));
     let say = || {
-        let files = count(export.files.load(Ordering::Relaxed), "file");
+        let files = count(export.files.load(Ordering::Relaxed), "inode");
         format!("exporting: {files}, {}", size(export.bytes.load(Ordering::Relaxed)))
     };
     let work = async {
@@ -114,14 +113,15 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
         let hash = hash.ok_or_else(|| empty_branch(&address))?;
         export.run(hash, path.as_deref(), &to).await
     };
-    let done = finish(&runtime, progress::shown(args.json, say, work), || true)?;
+    let done = finish(&runtime, progress::shown(args.json, say, work), || true);
     runtime.shutdown_timeout(LAST_WORDS);
+    let done = done.map_err(|error| half_done(error, &to, &export))?;
     let seconds = started.elapsed().as_secs_f64();
     let hash = done.snapshot.to_string();
     if args.json {
         print_json(&json!({
             "snapshot": hash,
-            "files": done.files,
+            "inodes": done.files,
             "bytes": done.bytes,
             "skipped_xattrs": done.skipped_xattrs,
             "requests": repo.store().counts(),
@@ -131,7 +131,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     }
     print(&format!(
         "exported {}, {} of {} to {} in {seconds:.1} s\n",
-        count(done.files, "file"),
+        count(done.files, "inode"),
         size(done.bytes),
         &hash[..SHORT_HASH],
         to.display(),
@@ -141,6 +141,18 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
         tracing::warn!("left out {skipped} extended attributes that only root may set");
     }
     Ok(Exit::Ok)
+}
+
+/// What is to be done about an export that failed on its way.
+fn half_done(error: CliError, to: &std::path::Path, export: &Export) -> CliError {
+    if export.files.load(Ordering::Relaxed) == 0 {
+        return error;
+    }
+    let to = to.display();
+    let again = format!("{to} holds a part of it: remove that, then export again");
+    let remedy =
+        if error.exit == Exit::Interrupted { again } else { format!("{}\n{again}", error.remedy) };
+    CliError { remedy, ..error }
 }
 
 pub(super) fn log(args: LogArgs) -> Result<Exit, CliError> {
@@ -170,7 +182,7 @@ fn log_json(entry: &LogEntry) -> Value {
         "time_ns": snapshot.time.ns,
         "author": snapshot.author,
         "message": snapshot.message,
-        "files": snapshot.files,
+        "inodes": snapshot.files,
         "bytes": snapshot.bytes,
     })
 }
@@ -180,7 +192,7 @@ fn log_table(entries: &[LogEntry]) -> String {
         [
             hash.to_string()[..SHORT_HASH].to_owned(),
             time(snapshot.time),
-            count(snapshot.files, "file"),
+            count(snapshot.files, "inode"),
             size(snapshot.bytes),
             one_line(&snapshot.author),
             one_line(snapshot.message.lines().next().unwrap_or_default()),

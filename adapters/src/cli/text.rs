@@ -25,6 +25,11 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
+/// The size of a chunk.
+pub(super) fn parse_chunk_size(text: &str) -> Result<u32, String> {
+    u32::try_from(parse_size(text)?).map_err(|_| "too large: 16M is the largest".to_owned())
+}
+
 /// `1536` as `1.50 KiB`.
 pub(crate) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()

@@ -66,7 +66,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _req: &Request,
+        req: &Request,
         node: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -89,6 +89,7 @@ impl Filesystem for Adapter {
             size,
             mtime: mtime.map(convert::set_time),
             ctime: ctime.map(convert::time),
+            kill_suidgid: size.is_some() && self.drops_set_id(req),
         };
         self.host.request(Op::SetAttr { ino: ino(node), set }, replies::attr(reply));
     }
@@ -361,7 +362,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.host.request(Op::StatFs, replies::statfs(reply));
+        self.host.statfs(replies::statfs(reply));
     }
 
     fn setxattr(
@@ -421,7 +422,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -430,7 +431,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let how = checked!(convert::allocate(mode), reply);
-        let op = Op::Fallocate { fh: fh(handle), offset, len, how };
+        let kill_suidgid = self.drops_set_id(req);
+        let op = Op::Fallocate { fh: fh(handle), offset, len, how, kill_suidgid };
         self.host.request(op, replies::empty(reply));
     }
 

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use vellum_core::conc::{Fast, Handover, Shared};
 use vellum_core::machine::{Job, Machine, MountSpec, Product};
-use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, WriteFlags};
+use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, StatFs, WriteFlags};
 use vellum_core::words::{EffectId, Errno, Fh, Ino, Ticket};
 
 use crate::store::ObjectStore;
@@ -37,6 +37,9 @@ pub type Responder = Box<dyn FnOnce(Result<Reply, Errno>) + Send + Sync>;
 pub struct Host {
     inner: Arc<Inner>,
 }
+
+/// What a store has room for that has no bound.
+const UNBOUNDED_BYTES: u64 = 1 << 50;
 
 struct Inner {
     shared: Arc<Shared>,
@@ -108,6 +111,23 @@ impl Host {
             return;
         }
         self.put(Input::Request(ticket, op));
+    }
+
+    /// Asks for the figures of the file system: what may be written is what memory has room for
+    /// and what the store has.
+    pub fn statfs(&self, responder: Responder) {
+        let host = self.clone();
+        self.inner.runtime.spawn_blocking(move || {
+            let store_bytes = host.inner.store.free_bytes().unwrap_or(UNBOUNDED_BYTES);
+            let with_store = move |reply| match reply {
+                Ok(Reply::StatFs(memory)) => {
+                    let free_bytes = memory.free_bytes.saturating_add(store_bytes);
+                    responder(Ok(Reply::StatFs(StatFs { free_bytes, ..memory })));
+                }
+                other => responder(other),
+            };
+            host.request(Op::StatFs, Box::new(with_store));
+        });
     }
 
     /// Asks for an operation whose reply nobody waits for.

@@ -29,6 +29,7 @@ pub(super) struct Earlier {
 pub(super) struct Base {
     repo: Arc<Repo>,
     root: Option<Option<NodeRef>>,
+    links: Option<NodeRef>,
     /// Entries of the directories that are entered; empty for those that are new.
     stack: Vec<BTreeMap<Name, Entry>>,
 }
@@ -44,7 +45,8 @@ impl Base {
             | Body::CharDevice { .. }
             | Body::BlockDevice { .. } => None,
         });
-        Self { repo, root, stack: Vec::new() }
+        let links = snapshot.and_then(|snapshot| snapshot.links);
+        Self { repo, root, links, stack: Vec::new() }
     }
 
     /// What was at the path of `item`, which must be the next in path order.
@@ -56,7 +58,13 @@ impl Base {
             }
             Item::Enter { name, .. } => self.enter(name).await,
             Item::Node { name, content, .. } => match self.entry(name) {
-                Some(Entry::Link(ino)) => Ok(Earlier { ino: Some(*ino), known: Known::new() }),
+                Some(Entry::Link(ino)) => {
+                    let ino = *ino;
+                    let body = self.repo.linked(self.links.as_ref(), ino).await?.inode.body;
+                    let same = is_same_kind(&body, content);
+                    let known = if same { self.known(&body).await? } else { Known::new() };
+                    Ok(Earlier { ino: Some(ino), known })
+                }
                 Some(Entry::Inode(inode)) if is_same_kind(&inode.body, content) => {
                     let ino = Some(inode.ino);
                     let body = inode.body.clone();

@@ -38,7 +38,7 @@ pub enum RepoError {
     /// A ref can't have this name.
     RefName(RefNameError),
     /// No branch, tag or snapshot goes by this name.
-    NoSuchRef { path: PathBuf, name: String },
+    NoSuchRef { path: PathBuf, name: String, refs: Vec<String> },
     /// Several snapshots begin with these digits.
     Ambiguous { name: String, snapshots: Vec<String> },
     /// The branch has no snapshot yet.
@@ -85,7 +85,13 @@ impl RepoError {
             Self::Open(OpenError::Io { error, .. }) => local_exit(error),
             Self::Open(_)
             | Self::NotARepository { .. }
-            | Self::Header { .. }
+            | Self::Header {
+                error:
+                    HeaderError::NewerFormat { .. }
+                    | HeaderError::NewerFeature { .. }
+                    | HeaderError::ChunkSize { .. },
+                ..
+            }
             | Self::ReadOnly { .. }
             | Self::AlreadyThere { .. }
             | Self::NotEmpty { .. }
@@ -98,7 +104,10 @@ impl RepoError {
             | Self::Inside { .. }
             | Self::NoSuchPath { .. } => Exit::Usage,
             Self::Store { error, .. } => store_exit(error),
-            Self::Missing { .. } | Self::Damaged { .. } | Self::Format { .. } => Exit::Integrity,
+            Self::Header { error: HeaderError::NotAHeader, .. }
+            | Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::Format { .. } => Exit::Integrity,
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
             Self::Conflict { .. } => Exit::Conflict,
@@ -122,6 +131,9 @@ impl RepoError {
             Self::Header { error: HeaderError::ChunkSize { .. }, .. } => {
                 "4 MiB is the default: leave --chunk-size out if in doubt".into()
             }
+            Self::Header { error: HeaderError::NotAHeader, .. } => {
+                "restore this object from a copy of the repository".into()
+            }
             Self::Header { .. } => "check the path, and the version of this program".into(),
             Self::ReadOnly { .. } => "upgrade vellum to write to it; reading works".into(),
             Self::AlreadyThere { .. } => "use it as it is, or choose another path".into(),
@@ -133,9 +145,10 @@ impl RepoError {
                 "restore this object from a copy of the repository".into()
             }
             Self::RefName(_) => "choose another name".into(),
-            Self::NoSuchRef { path, .. } => {
-                format!("`vellum log {}` lists what its main branch has", path.display())
+            Self::NoSuchRef { refs, .. } if refs.is_empty() => {
+                "there is no branch: `vellum import` makes one".into()
             }
+            Self::NoSuchRef { refs, .. } => format!("there are: {}", refs.join(", ")),
             Self::Ambiguous { snapshots, .. } => format!("one of: {}", snapshots.join(", ")),
             Self::EmptyBranch { .. } => "import something into it, or commit to it, first".into(),
             Self::NotABranch { .. } => "name a branch: REPO@BRANCH".into(),
@@ -250,7 +263,7 @@ impl fmt::Display for RepoError {
             }
             Self::Format { key, error } => write!(f, "object {key} is not valid: {error}"),
             Self::RefName(error) => error.fmt(f),
-            Self::NoSuchRef { path, name } => {
+            Self::NoSuchRef { path, name, .. } => {
                 write!(f, "{} has no branch, tag or snapshot `{name}`", path.display())
             }
             Self::Ambiguous { name, .. } => write!(f, "several snapshots begin with `{name}`"),

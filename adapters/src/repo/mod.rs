@@ -19,6 +19,7 @@ mod target;
 mod tree;
 mod walk;
 
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
 pub use refs::{Branch, Resolved};
 
-use crate::store::Store;
+use crate::store::{DirStore, Store};
 
 /// An open repository.
 pub struct Repo {
@@ -100,19 +101,36 @@ impl Repo {
     pub async fn init(path: &Path, chunk_bytes: Option<u32>) -> Result<Arc<Self>, RepoError> {
         let header = Header::new(chunk_bytes.unwrap_or(CHUNK_DEFAULT_BYTES), now());
         let bytes = header.encode().map_err(|error| at_header(path, error))?;
-        make_empty_directory(path)?;
-        let store = Store::open(path.as_os_str())?;
-        let body = vec![Slice::whole(bytes)];
-        match asks::put(&store, HEADER_KEY, body, Condition::Absent).await {
-            Ok(()) => {}
-            Err(StoreError::Exists) => {
-                return Err(RepoError::AlreadyThere { path: path.to_path_buf() });
+        let made = make_empty_directory(path)?;
+        let store = Store::open(path.as_os_str()).inspect_err(|_| {
+            if made {
+                // It was made for nothing. If it stays, it is empty.
+                drop(std::fs::remove_dir(path));
             }
+        })?;
+        let body = vec![Slice::whole(bytes)];
+        let repo = match asks::put(&store, HEADER_KEY, body, Condition::Absent).await {
+            Ok(()) => Arc::new(Self { store, header }),
+            Err(StoreError::Exists) => Self::begun(store, path, &header).await?,
             Err(error) => return Err(RepoError::store("create", HEADER_KEY, error)),
-        }
-        let repo = Arc::new(Self { store, header });
+        };
         repo.branch(MAIN).await?;
         Ok(repo)
+    }
+
+    /// A repository whose making was cut short: it has the header that is wanted, and no ref.
+    async fn begun(
+        store: Arc<Store>,
+        path: &Path,
+        wanted: &Header,
+    ) -> Result<Arc<Self>, RepoError> {
+        let repo = Self::open_in(store).await?;
+        let refs = asks::list(&repo.store, "refs/", 1).await;
+        let refs = refs.map_err(|error| RepoError::store("list", "refs/", error))?;
+        if refs.is_empty() && repo.header.chunk_bytes == wanted.chunk_bytes {
+            return Ok(repo);
+        }
+        Err(RepoError::AlreadyThere { path: path.to_path_buf() })
     }
 
     /// The store that holds it.
@@ -256,20 +274,22 @@ fn at_header(path: &Path, error: HeaderError) -> RepoError {
     RepoError::Header { path: path.to_path_buf(), error }
 }
 
-fn make_empty_directory(path: &Path) -> Result<(), RepoError> {
+/// Whether the directory was made just now. One that was begun to be a repository is as good as an
+/// empty one.
+fn make_empty_directory(path: &Path) -> Result<bool, RepoError> {
     let failed = |doing, error| RepoError::Local { doing, path: path.to_path_buf(), error };
-    match std::fs::create_dir_all(path) {
-        Ok(()) => {}
-        Err(error) => return Err(failed("create", error)),
-    }
+    let made = !path.exists();
+    std::fs::create_dir_all(path).map_err(|error| failed("create", error))?;
     if path.join(HEADER_KEY).exists() {
-        return Err(RepoError::AlreadyThere { path: path.to_path_buf() });
+        return Ok(made);
     }
-    let mut names = std::fs::read_dir(path).map_err(|error| failed("list", error))?;
-    if names.next().is_some() {
-        return Err(RepoError::NotEmpty { path: path.to_path_buf() });
+    let strange = |name: &OsStr| !DirStore::OWN_NAMES.iter().any(|own| name == *own);
+    for entry in std::fs::read_dir(path).map_err(|error| failed("list", error))? {
+        if strange(&entry.map_err(|error| failed("list", error))?.file_name()) {
+            return Err(RepoError::NotEmpty { path: path.to_path_buf() });
+        }
     }
-    Ok(())
+    Ok(made)
 }
 
 #[cfg(test)]

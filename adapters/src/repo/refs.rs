@@ -14,6 +14,9 @@ const SETTLE_TRIES: u32 = 8;
 /// Fewest digits of a snapshot's hash that are looked up.
 const PREFIX_MIN_DIGITS: usize = 4;
 
+/// Names that are told to who asked for one that is not there.
+const LISTED: usize = 20;
+
 /// A branch as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Branch {
@@ -72,10 +75,9 @@ impl Repo {
     }
 
     async fn resolve_hash(&self, name: &str) -> Result<Hash, RepoError> {
-        let unknown = || RepoError::NoSuchRef { path: self.path(), name: name.to_owned() };
         let is_hex = name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hex || !(PREFIX_MIN_DIGITS..=64).contains(&name.len()) {
-            return Err(unknown());
+            return Err(self.unknown(name).await);
         }
         let prefix = format!("snapshots/{}", name.to_ascii_lowercase());
         let keys = asks::list(self.store(), &prefix, 10)
@@ -84,13 +86,24 @@ impl Repo {
         let names: Vec<&str> =
             keys.iter().filter_map(|key| key.strip_prefix("snapshots/")).collect();
         match names.as_slice() {
-            [] => Err(unknown()),
-            [one] => Hash::from_hex(one).ok_or_else(unknown),
+            [] => Err(self.unknown(name).await),
+            [one] => match Hash::from_hex(one) {
+                Some(hash) => Ok(hash),
+                None => Err(self.unknown(name).await),
+            },
             several => Err(RepoError::Ambiguous {
                 name: name.to_owned(),
                 snapshots: several.iter().map(|&hash| hash.to_owned()).collect(),
             }),
         }
+    }
+
+    /// The error for a name that nothing has, with names that something has.
+    async fn unknown(&self, name: &str) -> RepoError {
+        // They are only a help: without them the error is as true.
+        let keys = asks::list(self.store(), "refs/", LISTED).await.unwrap_or_default();
+        let names = keys.iter().filter_map(|key| key.strip_prefix("refs/")).map(str::to_owned);
+        RepoError::NoSuchRef { path: self.path(), name: name.to_owned(), refs: names.collect() }
     }
 
     /// A ref's body and its identity; none when there is no such ref.

@@ -29,6 +29,11 @@ pub trait ObjectStore: Send + Sync {
     /// Performs `request`. Dropping the future does not take the request back: a put may still
     /// be applied.
     fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome>;
+
+    /// How many bytes it has room for, where that is known. May block for a local disk.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An opened store.
@@ -93,6 +98,10 @@ impl ObjectStore for Store {
             counts.lock().answered(asked, &outcome);
             outcome
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.backend.free_bytes()
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) enum Why {
     Pressed,
     /// Bytes of this range must be loaded.
     Load { start: u64, end: u64 },
-    /// The machine knows; no thread can.
+    /// Only the machine knows, or can.
     Ask,
 }
 
@@ -135,7 +135,31 @@ impl File {
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<u32, WriteError> {
+        self.state.write(|s| {
+            if s.guarded {
+                return Err(WriteError::Slow(Slow(Why::Ask)));
+            }
+            s.write(around, epoch(), wall, offset, data, flags)
+        })
+    }
+
+    /// As [`Self::write`], for the machine: it takes the capability away in the same step.
+    pub(crate) fn write_guarded(
+        &self,
+        around: Around<'_>,
+        epoch: impl FnOnce() -> Epoch,
+        wall: Time,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Result<u32, WriteError> {
         self.state.write(|s| s.write(around, epoch(), wall, offset, data, flags))
+    }
+
+    /// Whether the file may have a capability that a write takes away: then only the machine
+    /// writes.
+    pub(crate) fn guard(&self, guarded: bool) {
+        self.state.write(|s| s.guarded = guarded);
     }
 
     /// Cuts or extends to `size` bytes. The file must be registered.
@@ -158,15 +182,21 @@ impl File {
         })
     }
 
-    /// Allocates, punches or zeroes. The file must be registered.
+    /// Allocates, punches or zeroes, and changes attributes, in one step. The file must be
+    /// registered.
     pub(crate) fn allocate(
         &self,
         around: Around<'_>,
         wall: Time,
         range: Range<u64>,
         how: Allocate,
+        f: impl FnOnce(&mut FileAttr),
     ) -> Result<(), Errno> {
-        self.state.write(|s| s.allocate(around, wall, range, how))
+        self.state.write(|s| {
+            s.allocate(around, wall, range, how)?;
+            f(&mut s.attr);
+            Ok(())
+        })
     }
 
     /// Next data or hole at or after `offset`.

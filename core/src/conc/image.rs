@@ -91,6 +91,19 @@ impl Image {
         self.blocks_in(range).any(|(b, r)| overlaps(&b.dirty, &r))
     }
 
+    /// The bytes that the layout does not hold.
+    #[must_use]
+    pub fn dirty_spans(&self) -> Spans {
+        let mut spans = Spans::default();
+        for block in &self.blocks {
+            let base = block.index * u64::from(self.block_bytes);
+            for run in block.dirty.runs() {
+                spans.insert(base + u64::from(run.start)..base + u64::from(run.end));
+            }
+        }
+        spans
+    }
+
     /// Where the bytes of `range` come from, in order and without a gap.
     #[must_use]
     pub fn parts(&self, range: &Range<u64>) -> Vec<Part> {

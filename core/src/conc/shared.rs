@@ -58,6 +58,32 @@ impl Shared {
         data: &[u8],
         flags: WriteFlags,
     ) -> Fast<u32> {
+        self.write(fh, flags, |file| {
+            file.write(self.around(), || self.epoch(), wall, offset, data, flags)
+        })
+    }
+
+    /// As [`Self::try_write`], for the machine: it takes the capability away in the same step.
+    pub(crate) fn write_guarded(
+        &self,
+        fh: Fh,
+        wall: Time,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+    ) -> Fast<u32> {
+        self.write(fh, flags, |file| {
+            file.write_guarded(self.around(), || self.epoch(), wall, offset, data, flags)
+        })
+    }
+
+    #[inline]
+    fn write(
+        &self,
+        fh: Fh,
+        flags: WriteFlags,
+        f: impl FnOnce(&File) -> Result<u32, WriteError>,
+    ) -> Fast<u32> {
         let written = self.handles.with(fh, |handle| {
             if self.read_only {
                 return Err(WriteError::Errno(Errno::RoFs));
@@ -65,7 +91,7 @@ impl Shared {
             if !handle.flags.write && !flags.from_cache {
                 return Err(WriteError::Errno(Errno::BadF));
             }
-            handle.file.write(self.around(), || self.epoch(), wall, offset, data, flags)
+            f(&handle.file)
         });
         match written {
             None => Fast::Failed(Errno::BadF),

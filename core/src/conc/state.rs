@@ -32,6 +32,8 @@ pub(super) struct State {
     /// Budget used by blocks.
     pub(super) charged: u64,
     pub(super) sealed: Option<Sealed>,
+    /// Whether it may have a capability to lose, which only the machine can take away.
+    pub(super) guarded: bool,
 }
 
 /// What is kept while an image is out.
@@ -57,6 +59,7 @@ impl State {
             credit: 0,
             charged: 0,
             sealed: None,
+            guarded: false,
         }
     }
 

@@ -25,6 +25,7 @@ impl Model {
             change(content);
         }
         node.modified(now);
+        node.drop_capability();
         Ok(ino)
     }
 
@@ -61,7 +62,7 @@ impl Model {
         fh: Fh,
         offset: u64,
         len: u64,
-        how: Allocate,
+        (how, kill_suidgid): (Allocate, bool),
     ) -> Result<Reply, Errno> {
         self.file(fh)?;
         if len == 0 {
@@ -71,7 +72,7 @@ impl Model {
         if end > self.file_bytes {
             return Err(Errno::FBig);
         }
-        match how {
+        let ino = match how {
             Allocate::KeepSize => return Ok(Reply::Done),
             Allocate::Extend => self.edit(now, fh, |content| {
                 content.resize(content.size().max(end));
@@ -84,6 +85,9 @@ impl Model {
                 content.resize(content.size().max(end));
             })?,
         };
+        if kill_suidgid {
+            self.tree.node_mut(ino)?.drop_set_id();
+        }
         Ok(Reply::Done)
     }
 
@@ -109,11 +113,16 @@ impl Model {
                 Body::Symlink(_) | Body::Special(..) => return Err(Errno::Inval),
             }
             node.mtime = now;
+            node.drop_capability();
         }
         if *set == SetAttr::default() {
             return Ok(Reply::Attr(node.attr(ino)));
         }
         if (set.uid.is_some() || set.gid.is_some()) && !node.is_directory() {
+            node.drop_set_id();
+            node.drop_capability();
+        }
+        if set.kill_suidgid {
             node.drop_set_id();
         }
         node.mode = set.mode.map_or(node.mode, |mode| mode & 0o7777);

@@ -21,6 +21,7 @@ impl Model {
         }
         if flags.truncate {
             node.modified(now);
+            node.drop_capability();
         }
         Ok(Reply::Opened(self.hold(ino, Open::File(flags))))
     }

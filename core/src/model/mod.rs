@@ -170,7 +170,9 @@ impl Model {
             Op::GetXattr { ino, name } => self.get_xattr(*ino, name),
             Op::ListXattr { ino } => self.list_xattr(*ino),
             Op::RemoveXattr { ino, name } => self.remove_xattr(now, *ino, name),
-            Op::Fallocate { fh, offset, len, how } => self.fallocate(now, *fh, *offset, *len, *how),
+            Op::Fallocate { fh, offset, len, how, kill_suidgid } => {
+                self.fallocate(now, *fh, *offset, *len, (*how, *kill_suidgid))
+            }
             Op::Seek { fh, offset, whence } => self.seek(*fh, *offset, *whence),
             Op::Status | Op::Diff | Op::Commit { .. } => Err(Errno::NoSys),
         }

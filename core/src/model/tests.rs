@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::shapes::{Allocate, Caller, RenameMode, SetAttr, Whence, WriteFlags, XattrMode};
+use crate::shapes::{
+    Allocate, Caller, RenameMode, SetAttr, SetTime, Whence, WriteFlags, XattrMode,
+};
 
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 const WHO: Caller = Caller { uid: 7, gid: 8 };
@@ -43,6 +45,10 @@ fn write(model: &mut Model, fh: Fh, offset: u64, data: &[u8]) -> Result<Reply, E
     model.apply(at(2), &Op::Write { fh, offset, data: data.to_vec(), flags })
 }
 
+fn fallocate(fh: Fh, offset: u64, len: u64, how: Allocate) -> Op {
+    Op::Fallocate { fh, offset, len, how, kill_suidgid: false }
+}
+
 fn rename(m: &mut Model, from: (Ino, &str), to: (Ino, &str), mode: RenameMode) -> Errno {
     let op = Op::Rename {
         parent: from.0,
@@ -81,7 +87,7 @@ fn holes_read_zero_and_are_found() {
     assert_eq!(seek(&mut model, 0, Whence::Data), Ok(Reply::Offset(4)));
     assert_eq!(seek(&mut model, 4, Whence::Hole), Ok(Reply::Offset(8)));
     assert_eq!(seek(&mut model, 8, Whence::Hole), Err(Errno::NxIo));
-    let punch = Op::Fallocate { fh, offset: 5, len: 2, how: Allocate::Punch };
+    let punch = fallocate(fh, 5, 2, Allocate::Punch);
     model.apply(at(4), &punch).unwrap();
     let read = model.apply(at(3), &Op::Read { fh, offset: 0, len: 100 });
     assert_eq!(read, Ok(Reply::Data(b"\0\0\0\0a\0\0d".to_vec())));
@@ -101,7 +107,7 @@ fn impossible_offsets_are_refused_before_anything_changes() {
     assert_eq!(write(&mut model, fh, u64::MAX, b"a"), Err(Errno::FBig));
     assert_eq!(write(&mut model, fh, (1 << 40) - 1, b"ab"), Err(Errno::FBig));
     assert_eq!(write(&mut model, fh, u64::MAX, b""), Ok(Reply::Written(0)));
-    let extend = |offset, len| Op::Fallocate { fh, offset, len, how: Allocate::Extend };
+    let extend = |offset, len| fallocate(fh, offset, len, Allocate::Extend);
     assert_eq!(model.apply(at(3), &extend(0, 0)), Err(Errno::Inval));
     assert_eq!(model.apply(at(3), &extend(u64::MAX, 1)), Err(Errno::FBig));
     assert_eq!(attr(&mut model, ino).size, 0);
@@ -226,6 +232,60 @@ fn set_id_bits_are_inherited_and_dropped() {
     assert_eq!(attr(&mut m, file).mode, 0o2745);
     m.apply(at(2), &Op::SetAttr { ino: dir, set: chown }).unwrap();
     assert_eq!(attr(&mut m, dir).mode, 0o2775);
+    for kill_suidgid in [false, true] {
+        let mode = if kill_suidgid { 0o755 } else { 0o6755 };
+        let cut = SetAttr { size: Some(0), kill_suidgid, ..SetAttr::default() };
+        m.apply(at(2), &Op::SetAttr { ino: file, set: chmod(0o6755) }).unwrap();
+        m.apply(at(2), &Op::SetAttr { ino: file, set: cut }).unwrap();
+        assert_eq!(attr(&mut m, file).mode, mode);
+        let (how, offset, len) = (Allocate::Extend, 0, 9);
+        m.apply(at(2), &Op::SetAttr { ino: file, set: chmod(0o6755) }).unwrap();
+        m.apply(at(2), &Op::Fallocate { fh, offset, len, how, kill_suidgid }).unwrap();
+        assert_eq!(attr(&mut m, file).mode, mode);
+    }
+}
+
+#[test]
+fn a_capability_goes_with_every_change_of_content_or_owner() {
+    let mut m = fresh();
+    let (ino, fh) = create(&mut m, Ino::ROOT, "f");
+    let capability = name("security.capability");
+    let (value, mode) = (name("all"), XattrMode::Either);
+    let grant = Op::SetXattr { ino, name: capability.clone(), value, mode };
+    let mut keeps = |op: &Op| {
+        m.apply(at(2), &grant).unwrap();
+        m.apply(at(3), op).unwrap();
+        m.apply(at(4), &Op::GetXattr { ino, name: capability.clone() }).is_ok()
+    };
+    let write = |data: &[u8]| {
+        let flags = WriteFlags::default();
+        Op::Write { fh, offset: 0, data: data.to_vec(), flags }
+    };
+    let set = |set: SetAttr| Op::SetAttr { ino, set };
+    let nothing = SetAttr::default();
+    let cut = OpenFlags { truncate: true, ..RW };
+    let changes = [
+        write(b"a"),
+        fallocate(fh, 0, 9, Allocate::Extend),
+        fallocate(fh, 0, 1, Allocate::Punch),
+        set(SetAttr { size: Some(9), ..nothing }),
+        set(SetAttr { uid: Some(WHO.uid), ..nothing }),
+        set(SetAttr { gid: Some(1), ..nothing }),
+        Op::Open { ino, flags: cut },
+    ];
+    for op in changes {
+        assert!(!keeps(&op), "{op:?}");
+    }
+    let others = [
+        write(b""),
+        fallocate(fh, 0, 99, Allocate::KeepSize),
+        set(SetAttr { mode: Some(0o700), mtime: Some(SetTime::Now), ..nothing }),
+        Op::Open { ino, flags: RW },
+        Op::Read { fh, offset: 0, len: 9 },
+    ];
+    for op in others {
+        assert!(keeps(&op), "{op:?}");
+    }
 }
 
 #[test]

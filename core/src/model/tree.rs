@@ -100,6 +100,11 @@ impl Node {
         self.ctime = now;
     }
 
+    /// The capability goes, as it does with every change of content or owner.
+    pub fn drop_capability(&mut self) {
+        self.xattrs.remove(&b"security.capability"[..]);
+    }
+
     /// Set-id bits go: set-uid always, set-gid when the group may execute (without that it means
     /// mandatory locking).
     pub fn drop_set_id(&mut self) {

@@ -72,4 +72,7 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
     /// Time of the last change of attributes (the kernel sends it in writeback mode only).
     pub ctime: Option<Time>,
+    /// Set-id bits go in the same step, before the mode is set; with an owner or group they do
+    /// anyway.
+    pub kill_suidgid: bool,
 }

@@ -142,8 +142,9 @@ pub enum Op {
     ListXattr { ino: Ino },
     /// Remove an extended attribute.
     RemoveXattr { ino: Ino, name: Name },
-    /// Allocate, punch or zero.
-    Fallocate { fh: Fh, offset: u64, len: u64, how: Allocate },
+    /// Allocate, punch or zero. With `kill_suidgid`, set-id bits go in the same step, if the
+    /// request changes anything.
+    Fallocate { fh: Fh, offset: u64, len: u64, how: Allocate, kill_suidgid: bool },
     /// Next data or hole at or after `offset`.
     Seek { fh: Fh, offset: u64, whence: Whence },
     /// What is uncommitted, in figures.
@@ -172,9 +173,9 @@ pub struct DirEntry {
 /// Figures of the file system, in bytes and inodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatFs {
-    /// Bytes of all files of the mounted tree, as of now.
+    /// Bytes of all files of the mounted tree, as of its last snapshot.
     pub used_bytes: u64,
-    /// Bytes that writes may still take before ENOSPC.
+    /// Bytes that writes may still take before they wait for the store.
     pub free_bytes: u64,
     /// Inodes of the mounted tree.
     pub inodes: u64,

@@ -160,7 +160,8 @@ impl Stage {
             }
             ["punch", fh, offset, len] => {
                 let (offset, len) = (number(offset), number(len));
-                Op::Fallocate { fh: self.fh(fh), offset, len, how: Allocate::Punch }
+                let how = Allocate::Punch;
+                Op::Fallocate { fh: self.fh(fh), offset, len, how, kill_suidgid: false }
             }
             ["hole", fh, offset] => {
                 Op::Seek { fh: self.fh(fh), offset: number(offset), whence: Whence::Hole }

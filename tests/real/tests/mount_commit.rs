@@ -90,7 +90,14 @@ fn another_mount_shows_exactly_what_was_committed() {
     // Edits after the commit are not shown elsewhere.
     fs::write(mount.path("dir/file"), b"later").unwrap();
     assert_eq!(fs::read(other.path("dir/file")).unwrap(), b"small");
+    // Nor when they are committed: a mount stays at its snapshot.
+    mount.commit();
+    assert_eq!(fs::read(other.path("dir/file")).unwrap(), b"small");
+    assert_eq!(fs::read(other.path("dir/sub/same")).unwrap(), b"small");
     other.unmount();
+    let again = bench.mount("again");
+    assert_eq!(fs::read(again.path("dir/sub/same")).unwrap(), b"later");
+    again.unmount();
 }
 
 #[test]
@@ -214,9 +221,12 @@ fn writing_goes_on_while_a_commit_runs() {
     let last = std::thread::scope(|scope| {
         let commit = scope.spawn(move || common::run(commit.args(["-m", "under way"])).0);
         let mut last = 0;
-        while !commit.is_finished() {
+        loop {
             last += 1;
             fs::write(&path, format!("{last:08}")).unwrap();
+            if commit.is_finished() {
+                break;
+            }
         }
         assert_eq!(commit.join().unwrap(), 0);
         last

@@ -38,7 +38,7 @@ fn any_offset_and_size_reads_back() {
         file.write_all_at(&pattern(offset, len), offset).unwrap();
         end = end.max(offset + len as u64);
         let mut back = vec![0; len];
-        file.read_exact_at(&mut back, offset).unwrap();
+        assert_eq!(file.read_at(&mut back, offset).unwrap(), len);
         assert!(back == pattern(offset, len), "{offset} {len}");
         assert_eq!(file.metadata().unwrap().len(), end);
     }
@@ -104,6 +104,30 @@ fn python(mount: &Path, program: &str) {
         std::process::Command::new("python3").arg("-c").arg(program).arg(mount).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn a_write_of_a_page_is_one_request() {
+    const WRITES: u64 = 2000;
+    for args in [&[][..], &["--cached-writes"]] {
+        let bench = Bench::new();
+        let mount = bench.mount_with("mnt", args);
+        let file = open(&mount.path("file"));
+        file.write_all_at(&[1; 4096], 0).unwrap();
+        // The daemon's thread reads each request from the kernel by one call.
+        let calls = format!("/proc/{}/io", mount.pid());
+        let reads = || {
+            let io = fs::read_to_string(&calls).unwrap();
+            let reads = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+            reads.unwrap().parse::<u64>().unwrap()
+        };
+        let before = reads();
+        for page in 0..WRITES {
+            file.write_all_at(&[2; 4096], page % 16 * 4096).unwrap();
+        }
+        let requests = reads() - before;
+        assert!((WRITES..WRITES + WRITES / 4).contains(&requests), "{args:?}: {requests}");
+    }
 }
 
 #[test]
@@ -275,6 +299,11 @@ fn more_than_memory_holds_is_sent_early_and_read_back() {
         assert!(mebibyte == pattern(n, 1 << 20), "mebibyte {n}");
     }
     assert!(mount.status()["memory_bytes"].as_u64().unwrap() <= 128 << 20);
+    // Its data is in the store, and nothing there names it.
+    let held = |kind: &str| bench.repository().join(kind).exists();
+    assert_eq!(["chunks", "snapshots"].map(held), [true, false]);
+    mount.commit();
+    assert!(held("snapshots"));
 }
 
 #[test]

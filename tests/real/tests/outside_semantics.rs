@@ -47,7 +47,9 @@ fn changes_mark_the_times_that_posix_says() {
     let write = || OpenOptions::new().write(true).open(&file).unwrap();
     assert_eq!(moves(&file, || drop(fs::read(&file))), (false, false));
     assert_eq!(moves(&file, || write().write_all(b"x").unwrap()), (true, true));
-    assert_eq!(moves(&file, || write().set_len(7).unwrap()), (true, true));
+    for size in [7, 5, 9] {
+        assert_eq!(moves(&file, || write().set_len(size).unwrap()), (true, true), "{size}");
+    }
     assert_eq!(moves(&file, || drop(File::create(&file).unwrap())), (true, true));
     let private = fs::Permissions::from_mode(0o600);
     assert_eq!(moves(&file, || fs::set_permissions(&file, private).unwrap()), (false, true));
@@ -151,7 +153,7 @@ fn a_removed_directory_that_is_in_use_is_empty_and_takes_nothing() {
 
 #[test]
 fn new_files_in_a_set_gid_directory_get_its_group() {
-    if !rustix::process::geteuid().is_root() {
+    if !common::is_root() {
         return;
     }
     let bench = Bench::new();
@@ -175,6 +177,30 @@ fn targets_of_symbolic_links_end_at_4095_bytes() {
     symlink(&longest, mount.path("l")).unwrap();
     assert_eq!(fs::read_link(mount.path("l")).unwrap(), Path::new(&longest));
     assert_eq!(errno(symlink("t".repeat(4096), mount.path("m"))), libc::ENAMETOOLONG);
+}
+
+#[test]
+fn a_move_of_a_base_directory_costs_what_was_looked_at() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    for n in 0..200 {
+        fs::create_dir_all(mount.path(&format!("base/d{n}"))).unwrap();
+        fs::write(mount.path(&format!("base/d{n}/file")), format!("{n}")).unwrap();
+    }
+    mount.commit();
+    mount.unmount();
+    let mount = bench.mount("mnt");
+    fs::rename(mount.path("base"), mount.path("moved")).unwrap();
+    let commit = mount.commit();
+    let fetched = mount.status()["requests"]["get"]["requests"].as_u64().unwrap();
+    // The ref, the snapshot and the root directory, and some of them again to publish.
+    assert!(fetched < 10, "{fetched} requests");
+    assert!(commit["objects"].as_u64().unwrap() <= 3, "{commit}");
+    assert_eq!(fs::read(mount.path("moved/d7/file")).unwrap(), b"7");
+    let other = bench.mount("other");
+    assert_eq!(fs::read(other.path("moved/d199/file")).unwrap(), b"199");
+    assert!(!other.path("base").exists());
+    other.unmount();
 }
 
 #[test]
@@ -242,6 +268,13 @@ fn locks_hold_between_the_programs_of_one_mount() {
         \x20   os._exit(1)\n\
         print(os.waitstatus_to_exitcode(os.wait()[1]))\n";
     assert_eq!(done(program("python3").arg("-c").arg(script).arg(mount.path("f"))), "7\n");
+    mount.commit();
+    let other = bench.mount("other");
+    let three = File::open(other.path("f")).unwrap();
+    flock(&one, FlockOperation::NonBlockingLockExclusive).unwrap_err();
+    flock(&three, FlockOperation::NonBlockingLockExclusive).unwrap();
+    drop(three);
+    other.unmount();
 }
 
 #[test]
@@ -275,6 +308,9 @@ fn what_is_missing_is_refused_by_name() {
     // The kernel copies by itself.
     assert_eq!(copy_file_range(&a, None, &b, None, 8192), Ok(8192));
     assert_eq!(fs::read(at("b")).unwrap(), vec![1; 8192]);
+    let c = open("c");
+    assert_eq!(rustix::fs::sendfile(&c, &a, Some(&mut 0), 8192), Ok(8192));
+    assert_eq!(fs::read(at("c")).unwrap(), vec![1; 8192]);
 }
 
 #[test]

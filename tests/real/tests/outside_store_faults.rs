@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::programs::long;
 use mounted::{Bench, errno};
+use rustix::fs::{XattrFlags, setxattr};
 use rustix::process::{Pid, Signal, kill_process};
 use vellum_core::format::Hash;
 
@@ -55,6 +56,33 @@ fn writes_to_files_that_were_never_read_need_nothing_of_a_stuck_store() {
     let mut expected = bytes(7, 200_000);
     (0..100).for_each(|n| expected[(n * 7919) % 100_000..][..4096].fill(1));
     assert!(fs::read(mount.path("f7")).unwrap() == expected);
+}
+
+#[test]
+fn opening_for_writing_loads_long_extended_attributes_and_no_more() {
+    let bench = Bench::new();
+    let mount = bench.mount("first");
+    for (name, len) in [("short", 10), ("long", 5000)] {
+        fs::write(mount.path(name), bytes(1, 200_000)).unwrap();
+        setxattr(mount.path(name), "user.a", &vec![7; len], XattrFlags::empty()).unwrap();
+    }
+    mount.commit();
+    mount.unmount();
+    let control = bench.path("stuck");
+    fs::write(&control, b"").unwrap();
+    let mount = bench.mount_faulty("mnt", &format!("stuck=chunks/@{}", control.display()));
+    let write = |name: &str| {
+        let file = OpenOptions::new().write(true).open(mount.path(name)).unwrap();
+        file.write_all_at(b"new", 0).unwrap();
+    };
+    write("short");
+    thread::scope(|scope| {
+        let long = scope.spawn(|| write("long"));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!long.is_finished());
+        fs::remove_file(&control).unwrap();
+    });
+    assert_eq!(&fs::read(mount.path("long")).unwrap()[..3], b"new");
 }
 
 #[test]
@@ -161,6 +189,10 @@ fn writing_goes_on_while_a_commit_is_stuck_and_each_state_is_kept() {
     let mut commit = mount.vellum("commit");
     let commit = thread::spawn(move || common::run(commit.args(["-m", "stuck"])).0);
     mounted::until("the commit is under way", || mount.status()["committing"] == true);
+    // What is taken and not published yet is uncommitted.
+    let (code, listed, _) = common::run(&mut mount.vellum("diff"));
+    assert_eq!((code, listed.lines().next()), (1, Some("A file")), "{listed}");
+    assert!(mount.status()["dirty_bytes"].as_u64().unwrap() >= MB);
     let file = OpenOptions::new().write(true).open(mount.path("file")).unwrap();
     file.write_all_at(&bytes(2, MB), 0).unwrap();
     fs::remove_file(mount.path("file")).unwrap();

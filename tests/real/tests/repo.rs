@@ -81,7 +81,7 @@ fn everything_in_a_tree_comes_back_as_it_was() {
         .keys()
         .map(|path| fs::symlink_metadata(source.join(path)).unwrap().ino())
         .collect();
-    assert_eq!(imported["files"], inodes.len());
+    assert_eq!(imported["inodes"], inodes.len());
     export(text(&repo), &out);
     assert_same(&source, &out);
     for sparse in ["sparse-big", "all-hole", "many-pieces"] {
@@ -93,7 +93,7 @@ fn everything_in_a_tree_comes_back_as_it_was() {
 
 #[test]
 fn files_that_only_root_can_make_come_back_too() {
-    if !rustix::process::geteuid().is_root() {
+    if !common::is_root() {
         // Without root's rights there is nothing of this kind to be kept; the refusal is.
         let error = fails(&mut vellum(["import", "/", "/no/such/repo"]), 2);
         assert!(error.contains("vellum init"), "{error}");
@@ -157,6 +157,8 @@ fn importing_again_sends_only_what_changed() {
         fs::write(folder.join(format!("{number}")), vec![number as u8; 5000]).unwrap();
     }
     fs::write(source.join("big"), vec![1; 20 << 20]).unwrap();
+    fs::hard_link(source.join("big"), source.join("5/same")).unwrap();
+    fs::hard_link(source.join("9/9"), source.join("5/nine")).unwrap();
     let first = import(&source, &repo);
     let again = import(&source, &repo);
     assert_eq!((&again["unchanged"], &again["objects_put"]), (&true.into(), &0.into()));
@@ -170,8 +172,8 @@ fn importing_again_sends_only_what_changed() {
         .unwrap();
     fs::rename(source.join("7/7"), source.join("7/moved")).unwrap();
     let third = import(&source, &repo);
-    // One pack, one chunk, two directories and the root, the snapshot.
-    assert_eq!(third["objects_put"], 6, "{third}");
+    // One pack, one chunk, two directories and the root, the link table, the snapshot.
+    assert_eq!(third["objects_put"], 7, "{third}");
     assert!(third["bytes_put"].as_u64().unwrap() < (4 << 20) + 100_000, "{third}");
     let out = dir.path().join("out");
     export(text(&repo), &out);
@@ -179,6 +181,33 @@ fn importing_again_sends_only_what_changed() {
     let old = dir.path().join("old");
     export(&format!("{}@{}", text(&repo), &first["snapshot"].as_str().unwrap()[..12]), &old);
     assert_eq!(fs::read(old.join("3/3")).unwrap(), vec![3; 5000]);
+}
+
+#[test]
+fn a_repository_that_was_begun_is_finished_by_init() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = dir.path().join("repo");
+    // As a full disk leaves it: what the store keeps for itself, then the header, no branch.
+    fs::create_dir_all(repo.join(".tmp")).unwrap();
+    fs::write(repo.join(".lock"), b"").unwrap();
+    ok(&mut vellum(["init", text(&repo)]));
+    fs::remove_dir_all(repo.join("refs")).unwrap();
+    ok(&mut vellum(["init", text(&repo)]));
+    assert!(repo.join("refs/branches/main").exists());
+    let said = fails(&mut vellum(["init", text(&repo)]), 2);
+    assert!(said.contains("already"), "{said}");
+    fs::remove_dir_all(repo.join("refs")).unwrap();
+    fails(&mut vellum(["init", text(&repo), "--chunk-size", "64K"]), 2);
+}
+
+#[test]
+fn a_name_that_nothing_has_is_answered_with_those_there_are() {
+    let (dir, repo) = world();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    ok(&mut vellum(["import", text(&source), &format!("{}@work", text(&repo))]));
+    let said = fails(&mut vellum(["log", &format!("{}@nowhere", text(&repo))]), 2);
+    assert!(said.contains("branches/main, branches/work"), "{said}");
 }
 
 #[test]
@@ -196,7 +225,7 @@ fn a_history_is_listed_newest_first_and_a_path_of_it_is_exported() {
     let messages: Vec<_> = log.as_array().unwrap().iter().map(|e| &e["message"]).collect();
     assert_eq!(messages, ["three", "two", "one"]);
     assert_eq!(log[0]["parents"][0], log[1]["snapshot"]);
-    assert_eq!((&log[0]["author"], &log[0]["files"]), (&"somebody".into(), &4.into()));
+    assert_eq!((&log[0]["author"], &log[0]["inodes"]), (&"somebody".into(), &4.into()));
     let shown = ok(&mut vellum(["log", text(&repo), "-n", "2"]));
     assert_eq!(shown.lines().count(), 2, "{shown}");
     let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
@@ -243,7 +272,7 @@ fn what_is_no_repository_is_told_with_the_remedy() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["error"]["kind"], &json["error"]["exit"]), (&"usage".into(), &2.into()));
     fs::write(path.join("vellum.json"), b"{}").unwrap();
-    assert!(fails(&mut vellum(["log", text(&path)]), 2).contains("not the header"));
+    assert!(fails(&mut vellum(["log", text(&path)]), 6).contains("not the header"));
     let newer = br#"{"vellum": 99, "something": "else"}"#;
     fs::write(path.join("vellum.json"), newer).unwrap();
     let error = fails(&mut vellum(["log", text(&path)]), 2);
@@ -281,7 +310,7 @@ fn deep_trees_need_no_paths() {
     );
     assert!(commands.args(["-c", &script]).current_dir(dir.path()).status().unwrap().success());
     let imported = import(&source, &repo);
-    assert_eq!(imported["files"], 302);
+    assert_eq!(imported["inodes"], 302);
     let out = dir.path().join("out");
     export(text(&repo), &out);
     let script = format!(

@@ -23,11 +23,13 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, open, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, open, openat, statat, unlinkat,
+};
 use tokio::sync::Semaphore;
 use vellum_core::shapes::{Condition, Etag, StoreError, StoreOutcome, StoreRequest};
 
@@ -56,10 +58,13 @@ struct Dir {
     /// threads of one process queue here.
     exclusive: Mutex<()>,
     /// Set up by the first put: a reader changes nothing.
-    temporary: OnceLock<put::Temporary>,
+    temporary: Mutex<Option<Arc<put::Temporary>>>,
 }
 
 impl DirStore {
+    /// What a directory may hold beside objects: no key reaches it.
+    pub const OWN_NAMES: [&str; 2] = [put::TEMPORARY, put::LOCK];
+
     /// Opens an existing directory on a local file system.
     ///
     /// # Errors
@@ -78,7 +83,7 @@ impl DirStore {
             root,
             syncs: sync::DirSyncs::default(),
             exclusive: Mutex::new(()),
-            temporary: OnceLock::new(),
+            temporary: Mutex::new(None),
         };
         Ok(Self { dir: Arc::new(dir), at_work: Arc::new(Semaphore::new(AT_WORK_MAX)) })
     }
@@ -107,6 +112,11 @@ impl ObjectStore for DirStore {
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or(StoreOutcome::Failed(lost))
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let figures = fstatvfs(&self.dir.root).ok()?;
+        figures.f_bavail.checked_mul(figures.f_frsize)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +19,8 @@ use super::super::error::{from_io, path_error, store_error};
 use super::super::keys::{check_key, parent_of};
 use super::{Dir, etag_of, stat_mtime_ns};
 
-const TEMPORARY: &str = ".tmp";
-const LOCK: &str = ".lock";
+pub(super) const TEMPORARY: &str = ".tmp";
+pub(super) const LOCK: &str = ".lock";
 /// How old a temporary file must be before a sweep looks whether its writer lives. Between
 /// making the file and locking it a writer needs microseconds.
 const STALE_AGE: Duration = Duration::from_secs(60);
@@ -143,13 +144,16 @@ impl Dir {
         }
     }
 
-    fn temporary(&self) -> Result<&Temporary, StoreError> {
-        if let Some(temporary) = self.temporary.get() {
-            return Ok(temporary);
+    fn temporary(&self) -> Result<Arc<Temporary>, StoreError> {
+        let mut kept = self.temporary.lock();
+        if let Some(temporary) = &*kept
+            && temporary.is_there()
+        {
+            return Ok(Arc::clone(temporary));
         }
-        let made = Temporary::make(&self.root).map_err(path_error)?;
+        let made = Arc::new(Temporary::make(&self.root).map_err(path_error)?);
         made.sweep();
-        Ok(self.temporary.get_or_init(|| made))
+        Ok(Arc::clone(kept.insert(made)))
     }
 
     /// Gives a finished object its name, if nothing has that name.
@@ -198,6 +202,11 @@ impl Temporary {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(|_| Errno::IO)?;
         Ok(Self { dir, nonce: u64::from_le_bytes(nonce), count: AtomicU64::new(0) })
+    }
+
+    /// Whether the directory still has its name: somebody may have tidied up.
+    fn is_there(&self) -> bool {
+        fstat(&self.dir).is_ok_and(|stat| stat.st_nlink > 0)
     }
 
     /// Removes what writers left behind that died: files that are old and that nobody has locked.

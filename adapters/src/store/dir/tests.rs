@@ -137,6 +137,14 @@ fn a_body_that_could_not_be_made_durable_is_not_shown() {
 }
 
 #[test]
+fn a_temporary_directory_that_was_removed_is_made_again() {
+    let (dir, store) = fresh();
+    run(create(&store, "a", b"1"));
+    fs::remove_dir_all(dir.path().join(".tmp")).unwrap();
+    run(create(&store, "b", b"2"));
+}
+
+#[test]
 fn links_and_directories_are_no_objects() {
     let (dir, store) = fresh();
     fs::write(dir.path().join("real"), b"x").unwrap();

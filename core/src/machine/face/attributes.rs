@@ -6,7 +6,7 @@ use crate::machine::flows::{Cx, Stop, find};
 use crate::machine::names::{Node, NodeBody, OtherNode, What, XattrState};
 use crate::shapes::{Attr, FileKind, Name, Reply, SetAttr, SetTime, XattrMode};
 use crate::sync::Arc;
-use crate::words::{Errno, Ino, Time};
+use crate::words::{Errno, Ino};
 
 const MODE_BITS: u32 = 0o7777;
 
@@ -84,11 +84,21 @@ impl Machine {
         if *set == SetAttr::default() {
             return self.getattr(ino);
         }
+        let owned = kind != FileKind::Directory && (set.uid.is_some() || set.gid.is_some());
+        let drops = owned || set.size.is_some();
+        if drops {
+            self.know_capability(cx, ino)?;
+        }
+        if set.mode.is_some() {
+            // The mode is what counts from here on: an access control list goes.
+            self.xattrs(cx, ino)?;
+        }
         self.engine.register(ino)?;
         let wall = cx.now.wall;
         let shared = Arc::clone(&self.engine.shared);
-        self.engine.table.node_mut(ino).edit(shared.around(), wall, set.size, |attr| {
-            if kind != FileKind::Directory && (set.uid.is_some() || set.gid.is_some()) {
+        let node = self.engine.table.node_mut(ino);
+        node.edit(shared.around(), wall, set.size, |attr| {
+            if owned || set.kill_suidgid {
                 attr.drop_set_id();
             }
             attr.mode = set.mode.map_or(attr.mode, |mode| mode & MODE_BITS);
@@ -101,14 +111,21 @@ impl Machine {
             };
             attr.ctime = set.ctime.unwrap_or(wall);
         })?;
+        if drops {
+            node.drop_capability();
+        }
+        if set.mode.is_some() {
+            node.drop_acl();
+        }
         self.getattr(ino)
     }
 
-    /// Cuts or extends a registered file.
-    pub(super) fn resize(&mut self, ino: Ino, wall: Time, size: u64) -> Result<(), Stop> {
-        let shared = Arc::clone(&self.engine.shared);
-        let node = self.node(ino)?.file().ok_or(Errno::Inval)?;
-        node.file.resize(shared.around(), wall, size)?;
+    /// Waits until it is known whether an inode has a capability, which its next change takes
+    /// away: only extended attributes that the entry has no room for must be loaded.
+    pub(super) fn know_capability(&mut self, cx: &mut Cx<'_>, ino: Ino) -> Result<(), Stop> {
+        if self.node(ino)?.xattrs.may_have_capability() {
+            self.xattrs(cx, ino)?;
+        }
         Ok(())
     }
 
@@ -183,7 +200,7 @@ impl Machine {
     fn put_xattrs(&mut self, cx: &mut Cx<'_>, ino: Ino, map: XattrMap) -> Result<Reply, Stop> {
         self.engine.register(ino)?;
         let node = self.engine.table.node_mut(ino);
-        node.xattrs = XattrState::unstored(map);
+        node.set_xattrs(XattrState::unstored(map));
         node.edit_attr(|attr| attr.ctime = cx.now.wall);
         Ok(Reply::Done)
     }

@@ -1,7 +1,7 @@
 //! Handles and what is done through them.
 
 use super::machine::Machine;
-use crate::conc::Handle;
+use crate::conc::{Handle, Shared};
 use crate::machine::flows::{Cx, Stop, WaitKey};
 use crate::machine::names::{Layout, NodeBody};
 use crate::shapes::{Allocate, OpenFlags, Reply, Whence, WriteFlags};
@@ -24,11 +24,25 @@ impl Machine {
             return Err(Stop::Errno(Errno::RoFs));
         }
         self.slot_is_free()?;
+        if flags.write || flags.truncate {
+            // Here, so that no write waits for it.
+            self.know_capability(cx, ino)?;
+        }
         if flags.truncate {
-            self.engine.register(ino)?;
-            self.resize(ino, cx.now.wall, 0)?;
+            self.truncate(cx, ino)?;
         }
         self.open_file(ino, flags).map(Reply::Opened)
+    }
+
+    /// Cuts a file to nothing.
+    fn truncate(&mut self, cx: &Cx<'_>, ino: Ino) -> Result<(), Stop> {
+        self.engine.register(ino)?;
+        let shared = Arc::clone(&self.engine.shared);
+        let node = self.engine.table.node_mut(ino);
+        let file = &node.file().ok_or(Errno::Inval)?.file;
+        file.resize(shared.around(), cx.now.wall, 0)?;
+        node.drop_capability();
+        Ok(())
     }
 
     /// Whether one more handle can be opened.
@@ -95,8 +109,13 @@ impl Machine {
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<Reply, Stop> {
-        let wall = cx.now.wall;
-        let len = self.insist(cx, fh, |shared| shared.try_write(fh, wall, offset, data, flags))?;
+        let (wall, ino) = (cx.now.wall, self.handle_of(fh)?.file.ino);
+        self.know_capability(cx, ino)?;
+        let write = |shared: &Shared| shared.write_guarded(fh, wall, offset, data, flags);
+        let len = self.insist(cx, fh, write)?;
+        if len > 0 {
+            self.engine.table.node_mut(ino).drop_capability();
+        }
         Ok(Reply::Written(len))
     }
 
@@ -106,7 +125,7 @@ impl Machine {
         fh: Fh,
         offset: u64,
         len: u64,
-        how: Allocate,
+        (how, kill_suidgid): (Allocate, bool),
     ) -> Result<Reply, Stop> {
         let handle = self.handle_of(fh)?;
         if !handle.flags.write {
@@ -120,20 +139,29 @@ impl Machine {
         if how == Allocate::KeepSize {
             return Ok(Reply::Done);
         }
-        self.engine.register(handle.file.ino)?;
+        let ino = handle.file.ino;
+        self.know_capability(cx, ino)?;
+        self.engine.register(ino)?;
         let shared = Arc::clone(&self.engine.shared);
         let wall = cx.now.wall;
-        let allocate = || handle.file.allocate(shared.around(), wall, offset..end, how);
-        let done = allocate();
+        let allocate = || {
+            handle.file.allocate(shared.around(), wall, offset..end, how, |attr| {
+                if kill_suidgid {
+                    attr.drop_set_id();
+                }
+            })
+        };
+        let mut done = allocate();
         if done == Err(Errno::NoSpc) {
             // A hole may need a bitmap; there is room for one once something has gone.
             let block_bytes = u64::from(shared.limits.block_bytes);
             if !self.engine.room_for_write(block_bytes) && self.engine.begin_spill(cx) {
                 return Err(Stop::Wait(WaitKey::Room));
             }
-            return Ok(allocate().map(|()| Reply::Done)?);
+            done = allocate();
         }
         done?;
+        self.engine.table.node_mut(ino).drop_capability();
         Ok(Reply::Done)
     }
 

@@ -193,7 +193,9 @@ impl Machine {
             Op::GetXattr { ino, name } => self.get_xattr(cx, *ino, name),
             Op::ListXattr { ino } => self.list_xattr(cx, *ino),
             Op::RemoveXattr { ino, name } => self.remove_xattr(cx, *ino, name),
-            Op::Fallocate { fh, offset, len, how } => self.fallocate(cx, *fh, *offset, *len, *how),
+            Op::Fallocate { fh, offset, len, how, kill_suidgid } => {
+                self.fallocate(cx, *fh, *offset, *len, (*how, *kill_suidgid))
+            }
             Op::Seek { fh, offset, whence } => self.seek(cx, *fh, *offset, *whence),
             Op::Status => Ok(Reply::Status(Box::new(self.engine.status()))),
             Op::Diff => Ok(Reply::Diff(Box::new(self.engine.diff()))),

@@ -355,7 +355,8 @@ impl Engine {
         if let Some(node) = self.table.get_mut(ino)
             && node.xattrs.map.is_none()
         {
-            node.xattrs.map = Some(Arc::new(map));
+            let stored = node.xattrs.stored.clone();
+            node.set_xattrs(XattrState { map: Some(Arc::new(map)), stored });
         }
         Ok(())
     }

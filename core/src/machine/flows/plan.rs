@@ -7,7 +7,7 @@ use super::engine::Engine;
 use crate::conc::{File, FileAttr, Image};
 use crate::format::{Body, Entry, Inode, Meta, NodeRef};
 use crate::machine::names::{
-    Gone, Layout, Node, NodeBody, Record, Slot, Table, What, XattrState, size_of,
+    Gone, Layout, Node, NodeBody, Record, Slot, Table, What, XattrState, size_of, stored_mode,
 };
 use crate::shapes::{FileKind, Name};
 use crate::sync::Arc;
@@ -126,6 +126,7 @@ impl Plan {
     pub(crate) fn inode(&self, ino: Ino) -> Option<Inode> {
         let planned = self.inodes.get(&ino)?;
         let FileAttr { mode, uid, gid, mtime, ctime, .. } = planned.attr;
+        let mode = planned.xattrs.map.as_ref().map_or(mode, |map| stored_mode(mode, map));
         let xattrs = planned.xattrs.record();
         let body = match &planned.body {
             PlannedBody::File(file) => {

@@ -1,10 +1,12 @@
 //! What the commands are told: figures, and the list of what is uncommitted.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::engine::Engine;
+use super::plan::{Planned, PlannedBody, PlannedFile};
 use crate::format::{Body, Xattrs, bounds};
-use crate::machine::names::{LinkName, Node, NodeBody, Slot, XattrState};
+use crate::machine::names::{LinkName, Node, NodeBody, Slot, XattrState, shown_mode};
 use crate::shapes::{Change, ChangeKind, Diff, FileKind, Name, Spans, StatFs, Status};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -13,11 +15,18 @@ impl Engine {
     /// Figures of what is uncommitted.
     pub(crate) fn status(&self) -> Status {
         let files = self.table.iter().filter_map(Node::file);
+        let images = self.commit.iter().flat_map(|commit| commit.plan.inodes.values());
+        let images = images.filter_map(|planned| match &planned.body {
+            PlannedBody::File(PlannedFile { image: Some(image), .. }) => Some(image),
+            PlannedBody::File(_) | PlannedBody::Dir(_) | PlannedBody::Other(_) => None,
+        });
+        let sealed_bytes: u64 = images.map(|image| image.dirty_spans().len_bytes()).sum();
+        let dirty_bytes: u64 = files.map(|file| file.file.dirty_bytes()).sum();
         Status {
             base: self.repo.base,
             branch: self.repo.branch.as_ref().map(|branch| branch.key.clone()),
-            changed_inodes: self.table.changed.len() as u64,
-            dirty_bytes: files.map(|file| file.file.dirty_bytes()).sum(),
+            changed_inodes: self.uncommitted().len() as u64,
+            dirty_bytes: dirty_bytes + sealed_bytes,
             memory_bytes: self.shared.around().budget.used_bytes(),
             committing: self.commit.is_some(),
             dirty: self.is_dirty(),
@@ -48,23 +57,55 @@ impl Engine {
     /// What is uncommitted, path by path.
     pub(crate) fn diff(&self) -> Diff {
         let mut changes = Vec::new();
-        for ino in &self.table.changed {
-            let Some(node) = self.table.get(*ino) else { continue };
-            if node.names.is_empty() && *ino != Ino::ROOT {
+        for ino in self.uncommitted() {
+            let Some(node) = self.table.get(ino) else { continue };
+            if node.names.is_empty() && ino != Ino::ROOT {
                 continue;
             }
             for path in self.kept_paths(node) {
                 changes.extend(self.change_of(node, &path));
             }
-            let Some(dir) = node.dir() else { continue };
-            for (name, was) in &dir.dir.touched {
-                changes.extend(self.change_of_name(*ino, name, was.as_ref()));
+            for name in self.touched(ino) {
+                let was = self.was(ino, name).and_then(Option::as_ref);
+                changes.extend(self.change_of_name(ino, name, was));
             }
         }
         changes.sort_by(|a, b| (&a.path, a.change).cmp(&(&b.path, b.change)));
         changes.dedup_by(|a, b| a.path == b.path && a.change == b.change);
         let send_bytes = changes.iter().map(|change| change.send_bytes).sum();
         Diff { changes, send_bytes }
+    }
+
+    /// Inodes that changed since the last cut, or that a commit has taken and not published yet.
+    fn uncommitted(&self) -> BTreeSet<Ino> {
+        let planned = self.commit.iter().flat_map(|commit| &commit.plan.inodes);
+        let taken = planned.filter(|(_, planned)| planned.changed).map(|(ino, _)| *ino);
+        self.table.changed.iter().copied().chain(taken).collect()
+    }
+
+    fn planned(&self, ino: Ino) -> Option<&Planned> {
+        self.commit.as_ref()?.plan.inodes.get(&ino)
+    }
+
+    /// Names of a directory that may differ from the snapshot.
+    fn touched(&self, ino: Ino) -> BTreeSet<&Name> {
+        let now = self.table.get(ino).and_then(Node::dir);
+        let now = now.into_iter().flat_map(|dir| dir.dir.touched.keys());
+        let taken = match self.planned(ino).map(|planned| &planned.body) {
+            Some(PlannedBody::Dir(dir)) => Some(dir.was.keys()),
+            Some(PlannedBody::File(_) | PlannedBody::Other(_)) | None => None,
+        };
+        now.chain(taken.into_iter().flatten()).collect()
+    }
+
+    /// What such a name stood for in the snapshot; `None` for a name that does not differ.
+    fn was(&self, parent: Ino, name: &Name) -> Option<&Option<Slot>> {
+        // What a commit took is older than what was touched since.
+        let taken = match self.planned(parent).map(|planned| &planned.body) {
+            Some(PlannedBody::Dir(dir)) => dir.was.get(name),
+            Some(PlannedBody::File(_) | PlannedBody::Other(_)) | None => None,
+        };
+        taken.or_else(|| self.table.get(parent)?.dir()?.dir.touched.get(name))
     }
 
     /// How a name differs from what it stood for.
@@ -102,7 +143,7 @@ impl Engine {
         let attr = node.file_attr();
         let meta = &base.meta;
         let is_dir = node.kind() == FileKind::Directory;
-        let same_attr = attr.mode == meta.mode
+        let same_attr = attr.mode == shown_mode(meta)
             && (attr.uid, attr.gid) == (meta.uid, meta.gid)
             && (is_dir || attr.mtime == meta.mtime)
             && same_xattrs(&node.xattrs, &meta.xattrs);
@@ -120,8 +161,7 @@ impl Engine {
             return vec![Vec::new()];
         }
         let is_kept = |name: &&LinkName| {
-            let dir = self.table.get(name.parent).and_then(Node::dir);
-            let was = dir.and_then(|dir| dir.dir.touched.get(&name.name));
+            let was = self.was(name.parent, &name.name);
             was.is_none_or(|was| was.as_ref().is_some_and(|slot| slot.ino == node.ino))
         };
         let path = |name: &LinkName| Some(join(&self.path(name.parent)?, &name.name).to_vec());
@@ -136,7 +176,12 @@ impl Engine {
     /// Chunks that the layout does not hold as they are; the whole file when it is small.
     fn changed_ranges(&self, node: &Node) -> Vec<Range<u64>> {
         let Some(file) = node.file() else { return Vec::new() };
-        let (dirty, cover, size) = file.file.spans();
+        let (mut dirty, cover, size) = file.file.spans();
+        if let Some(PlannedBody::File(planned)) = self.planned(node.ino).map(|p| &p.body)
+            && let Some(image) = &planned.image
+        {
+            image.dirty_spans().within(0..size).for_each(|range| dirty.insert(range));
+        }
         let old_size = file.layout.size;
         if dirty.is_empty() && size == old_size && cover.contains(&(0..size)) {
             return Vec::new();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::conc::{Around, File, FileAttr};
 use crate::format::{Body, Content, Inode, Linked, Meta, Piece, XattrMap, Xattrs};
+use crate::machine::names::acl;
 use crate::machine::names::directory::Directory;
 use crate::shapes::{Attr, FileKind, Name, Spans};
 use crate::sync::Arc;
@@ -65,7 +66,16 @@ pub(crate) struct XattrState {
     pub(crate) stored: Option<Piece>,
 }
 
+/// The extended attribute that goes when content or owner changes, as Linux has it: what it allows
+/// was granted to the program as it was.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
 impl XattrState {
+    /// Whether there may be a capability; for certain once the values are in memory.
+    pub(crate) fn may_have_capability(&self) -> bool {
+        self.map.as_ref().map_or(self.stored.is_some(), |map| map.contains_key(CAPABILITY))
+    }
+
     /// Values that are in memory only.
     pub(crate) fn unstored(map: XattrMap) -> Self {
         Self { map: Some(Arc::new(map)), stored: None }
@@ -181,9 +191,9 @@ impl Node {
             Body::CharDevice { rdev } => special(attr, FileKind::CharDevice, *rdev),
             Body::BlockDevice { rdev } => special(attr, FileKind::BlockDevice, *rdev),
         };
-        let xattrs = XattrState::of(&inode.meta.xattrs);
         let mut node = Self::fresh(inode.ino, names, body);
-        (node.linked, node.xattrs, node.base) = (linked, xattrs, Some(record.clone()));
+        (node.linked, node.base) = (linked, Some(record.clone()));
+        node.set_xattrs(XattrState::of(&inode.meta.xattrs));
         node
     }
 
@@ -260,6 +270,33 @@ impl Node {
         }
     }
 
+    /// Changes extended attributes, or what is known of them.
+    pub(crate) fn set_xattrs(&mut self, xattrs: XattrState) {
+        if let NodeBody::File(node) = &self.body {
+            node.file.guard(xattrs.may_have_capability());
+        }
+        self.xattrs = xattrs;
+    }
+
+    /// Takes the capability away, if there is one. The inode must be registered as changed, and
+    /// its extended attributes in memory.
+    pub(crate) fn drop_capability(&mut self) {
+        self.drop_xattr(CAPABILITY);
+    }
+
+    /// Takes the access control list away, on the same conditions.
+    pub(crate) fn drop_acl(&mut self) {
+        self.drop_xattr(acl::ACCESS);
+    }
+
+    fn drop_xattr(&mut self, name: &[u8]) {
+        if let Some(map) = self.xattrs.map.as_ref().filter(|map| map.contains_key(name)) {
+            let mut map = map.as_ref().clone();
+            map.remove(name);
+            self.set_xattrs(XattrState::unstored(map));
+        }
+    }
+
     /// Changes attributes. The inode must be registered as changed.
     pub(crate) fn edit_attr(&mut self, f: impl FnOnce(&mut FileAttr)) {
         match &mut self.body {
@@ -309,8 +346,17 @@ fn names_of(linked: &Linked, found: &LinkName) -> Vec<LinkName> {
 }
 
 fn attr_of(meta: &Meta, links: u32) -> FileAttr {
-    let Meta { mode, uid, gid, mtime, ctime, .. } = meta;
-    FileAttr { mode: *mode, links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
+    let Meta { uid, gid, mtime, ctime, .. } = meta;
+    FileAttr { mode: shown_mode(meta), links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
+}
+
+/// The mode that is shown of what a snapshot holds. An access control list is looked at where the
+/// entry has room for it: with more than 4 KiB of other attributes beside it, it is not.
+pub(crate) fn shown_mode(meta: &Meta) -> u32 {
+    match &meta.xattrs {
+        Xattrs::Inline(map) => acl::shown(meta.mode, map),
+        Xattrs::Stored(_) => meta.mode,
+    }
 }
 
 fn other(attr: FileAttr, what: What) -> NodeBody {

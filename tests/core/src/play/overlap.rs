@@ -2,7 +2,9 @@
 //! replies, and what can be seen afterwards, must be those of some order of them.
 
 use vellum_core::model::{Mapping, Model};
-use vellum_core::shapes::{Allocate, Name, Op, OpenFlags, RenameMode, Reply, SetAttr, WriteFlags};
+use vellum_core::shapes::{
+    Allocate, Name, Op, OpenFlags, RenameMode, Reply, SetAttr, WriteFlags, XattrMode,
+};
 use vellum_core::words::{Errno, Fh, Ino, Ticket, Time};
 use vellum_sim::choice::Choices;
 
@@ -11,6 +13,8 @@ use super::player::{Player, Setting};
 
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 const NAMES: [&[u8]; 3] = [b"a", b"b", b"c"];
+/// Lost when the content changes.
+const CAPABILITY: &[u8] = b"security.capability";
 const ROUNDS: usize = 6;
 /// Most requests under way at once: each order of them is tried.
 const OVERLAP_MAX: usize = 4;
@@ -45,10 +49,11 @@ fn play(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
         let (parent, name, caller) = (Ino::ROOT, Name::from(name), Default::default());
         let made =
             player.both(&Op::Create { parent, name, mode: 0o644, flags: RW, caller }, false)?;
-        let Some(Reply::Created(_, fh)) = made else { return Err(format!("{made:?}")) };
+        let Some(Reply::Created(attr, fh)) = made else { return Err(format!("{made:?}")) };
         let data = (0..60).map(|_| choices.bits("overlap.data") as u8 | 1).collect();
         let flags = WriteFlags::default();
         player.both(&Op::Write { fh, offset: 0, data, flags }, false)?;
+        player.both(&grant(attr.ino), false)?;
     }
     player.commit(false)?;
     player.remount()?;
@@ -61,10 +66,20 @@ fn play(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
         let Some(Reply::Opened(fh)) = opened else { return Err(format!("{opened:?}")) };
         handles.push((fh, attr.ino));
     }
+    // A thread that writes first must know what the base says.
+    let (fh, ino) = handles[0];
+    let (data, flags) = (vec![1], WriteFlags::default());
+    player.both(&Op::Write { fh, offset: 0, data, flags }, true)?;
+    player.both(&Op::GetXattr { ino, name: Name::from(CAPABILITY) }, false)?;
     for _ in 0..ROUNDS {
         round(player, choices, &handles)?;
     }
     player.finish()
+}
+
+fn grant(ino: Ino) -> Op {
+    let (name, value) = (Name::from(CAPABILITY), Name::from(&b"all"[..]));
+    Op::SetXattr { ino, name, value, mode: XattrMode::Either }
 }
 
 fn round(player: &mut Player, choices: &mut Choices, files: &[(Fh, Ino)]) -> Result<(), String> {
@@ -140,6 +155,7 @@ fn settle(
     for (fh, ino) in files {
         looks.push(Op::Read { fh: *fh, offset: 0, len: WHOLE_BYTES });
         looks.push(Op::GetAttr { ino: *ino });
+        looks.push(Op::GetXattr { ino: *ino, name: Name::from(CAPABILITY) });
     }
     for name in NAMES {
         looks.push(Op::Lookup { parent: Ino::ROOT, name: Name::from(name) });
@@ -195,18 +211,22 @@ fn draw(choices: &mut Choices, files: &[(Fh, Ino)]) -> Op {
     let mut name = || Name::from(choices.pick("overlap.name", &NAMES));
     let (from, to) = (name(), name());
     let parent = Ino::ROOT;
-    match choices.index("overlap.verb", 10) {
+    match choices.index("overlap.verb", 11) {
         0..=2 => Op::Read { fh, offset, len: len as u32 },
         3..=5 => {
             let byte = choices.bits("overlap.byte") as u8 | 1;
             Op::Write { fh, offset, data: vec![byte; len as usize], flags: WriteFlags::default() }
         }
         6 => Op::SetAttr { ino, set: SetAttr { size: Some(offset), ..SetAttr::default() } },
-        7 => Op::Fallocate { fh, offset, len, how: Allocate::Punch },
+        7 => {
+            let (how, kill_suidgid) = (Allocate::Punch, false);
+            Op::Fallocate { fh, offset, len, how, kill_suidgid }
+        }
         8 => {
             let mode = RenameMode::Replace;
             Op::Rename { parent, name: from, to_parent: parent, to_name: to, mode }
         }
+        9 => grant(ino),
         _ => Op::GetAttr { ino },
     }
 }

@@ -96,7 +96,7 @@ const WEIGHTS: [(Verb, u32); 35] = [
     (Verb::Whole(Bigger::Stream), 20),
     (Verb::Files(OnFiles::FsyncDir), 5),
     (Verb::Names(OnNames::StatFs), 10),
-    (Verb::Names(OnNames::SetXattr), 20),
+    (Verb::Names(OnNames::SetXattr), 40),
     (Verb::Names(OnNames::GetXattr), 10),
     (Verb::Names(OnNames::ListXattr), 8),
     (Verb::Names(OnNames::RemoveXattr), 10),

@@ -14,6 +14,9 @@ use super::step::{Bigger, OnFiles, OnNames, Step, Verb};
 const MODES: [u32; 8] = [0o644, 0o755, 0o4755, 0o2755, 0o6777, 0o2745, 0o1777, 0];
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 
+/// What files lose when they change.
+const CAPABILITY: &[u8] = b"security.capability";
+
 fn choose<T: Copy>(items: &[T], pick: u8) -> T {
     items[usize::from(pick) % items.len()]
 }
@@ -27,7 +30,7 @@ fn name(pick: u8) -> Name {
 }
 
 fn xattr_name(pick: u8) -> Name {
-    Name::from(choose(&[&b"user.a"[..], b"user.b", b"security.capability"], pick))
+    Name::from(choose(&[&b"user.a"[..], CAPABILITY, b"user.b", CAPABILITY], pick))
 }
 
 fn caller(pick: u8) -> Caller {
@@ -117,8 +120,9 @@ impl Player {
                 let longest = (self.setting.memory_bytes / 4).min(5000) as usize;
                 let len = [0, 5, 200, longest][usize::from(c % 4)];
                 let value: Arc<[u8]> = vec![c; len].into();
-                let mode = choose(&modes, d);
-                Op::SetXattr { ino: self.node(a), name: xattr_name(b), value, mode }
+                let (name, mode) = (xattr_name(b), choose(&modes, d));
+                let ino = if *name == *CAPABILITY { self.file(a)? } else { self.node(a) };
+                Op::SetXattr { ino, name, value, mode }
             }
             OnNames::GetXattr => Op::GetXattr { ino: self.node(a), name: xattr_name(b) },
             OnNames::ListXattr => Op::ListXattr { ino: self.node(a) },
@@ -147,7 +151,8 @@ impl Player {
             }
             OnFiles::Write => {
                 let zeros = c % 8 == 0;
-                let data = (0..self.len(step.numbers[1])).map(|at| {
+                let len = if d % 16 == 0 { 0 } else { self.len(step.numbers[1]) };
+                let data = (0..len).map(|at| {
                     let byte = (at as u8).wrapping_mul(31).wrapping_add(c) | 1;
                     if zeros { 0 } else { byte }
                 });
@@ -169,7 +174,8 @@ impl Player {
                     Allocate::Zero { keep_size: false },
                 ];
                 let len = if d == 255 { u64::MAX } else { self.len(step.numbers[1]) };
-                Op::Fallocate { fh: self.writable(a)?, offset, len, how: choose(&how, b) }
+                let (how, kill_suidgid) = (choose(&how, b), c % 3 == 0);
+                Op::Fallocate { fh: self.writable(a)?, offset, len, how, kill_suidgid }
             }
             OnFiles::Seek => {
                 let whence = choose(&[Whence::Data, Whence::Hole], b);
@@ -187,7 +193,7 @@ impl Player {
             0 => SetAttr { mode, ..SetAttr::default() },
             1 => SetAttr { uid: id, ..SetAttr::default() },
             2 => SetAttr { gid: id, ..SetAttr::default() },
-            3 | 4 => SetAttr { size, ..SetAttr::default() },
+            3 | 4 => SetAttr { size, kill_suidgid: c % 2 == 0, ..SetAttr::default() },
             5 => SetAttr { mtime: at, ..SetAttr::default() },
             6 => SetAttr { mtime: Some(SetTime::Now), ..SetAttr::default() },
             7 => SetAttr { size, mode, mtime: at, uid: id, ..SetAttr::default() },

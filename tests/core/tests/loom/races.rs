@@ -57,6 +57,44 @@ fn a_truncate_is_in_the_cut_or_after_it() {
     );
 }
 
+/// write ‖ grant, read: what was granted to the old bytes is never the new ones'.
+#[test]
+fn a_write_after_a_grant_takes_the_capability_away() {
+    fn grant(world: &World) -> String {
+        world.grant();
+        world.content()
+    }
+    two(
+        warm,
+        [write_new, grant],
+        |w| say(w.has_capability()),
+        &[
+            "Ok(16) nnnnnnnnnnnnnnnn true",
+            "Ok(16) nnnnnnnnnnnnnnnn false",
+            "Ok(16) oooooooooooooooo false",
+        ],
+    );
+}
+
+/// cut ‖ write that takes a capability away: both are in the snapshot, or neither.
+#[test]
+fn a_write_and_the_loss_of_a_capability_are_in_one_cut() {
+    fn granted() -> World {
+        let world = warm();
+        world.grant();
+        world
+    }
+    two(
+        granted,
+        [cut, write_new],
+        |w| format!("{} {} {}", both_sides(w), w.committed_capability(), w.has_capability()),
+        &[
+            "Ok(16) nnnnnnnnnnnnnnnn nnnnnnnnnnnnnnnn false false false",
+            "Ok(16) nnnnnnnnnnnnnnnn oooooooooooooooo true true false",
+        ],
+    );
+}
+
 /// cut ‖ write ‖ read.
 #[test]
 fn a_cut_shows_no_half_of_a_write_that_is_read() {

@@ -7,11 +7,12 @@ use vellum_core::format::{Hash, ObjectKind, ObjectName, RefBody, Snapshot, Verif
 use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
     Caller, Condition, Effect, Effects, Etag, Input, Name, Op, OpenFlags, Outcome, Reply, SetAttr,
-    StoreError, StoreOutcome, StoreRequest, WriteFlags,
+    StoreError, StoreOutcome, StoreRequest, WriteFlags, XattrMode,
 };
 use vellum_core::sync::{Arc, Mutex};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Now, Ticket, Time};
 
+const CAPABILITY: &[u8] = b"security.capability";
 const REF: &str = "refs/branches/main";
 const NOW: Now = Now { mono_ns: 1, wall: Time { ns: 1 } };
 
@@ -294,6 +295,27 @@ impl World {
         }
     }
 
+    /// Gives the file a capability, which a write takes away.
+    pub(crate) fn grant(&self) {
+        let (name, value) = (Name::from(CAPABILITY), Name::from(&b"all"[..]));
+        let mode = XattrMode::Either;
+        self.request(Op::SetXattr { ino: self.ino, name, value, mode }).unwrap();
+    }
+
+    pub(crate) fn has_capability(&self) -> bool {
+        self.driven.with(|driven| has_capability(driven, self.ino))
+    }
+
+    /// Whether the file has a capability in a fresh mount of the same store.
+    pub(crate) fn committed_capability(&self) -> bool {
+        let store = self.driven.with(|d| d.store.clone());
+        let (mut driven, shared) = Driven::mount(store, limits(1 << 20));
+        let lookup = Op::Lookup { parent: Ino::ROOT, name: name() };
+        let Ok(Reply::Entry(attr)) = driven.request(lookup) else { panic!("no file") };
+        drop(shared);
+        has_capability(&mut driven, attr.ino)
+    }
+
     /// What a fresh mount of the same store shows.
     pub(crate) fn committed(&self) -> String {
         self.committed_as(&name())
@@ -319,6 +341,16 @@ impl World {
 
 pub(crate) fn commit() -> Op {
     Op::Commit { author: "a".to_owned(), message: "m".to_owned(), attempt: 7 }
+}
+
+fn has_capability(driven: &mut Driven, ino: Ino) -> bool {
+    match driven.request(Op::GetXattr { ino, name: Name::from(CAPABILITY) }) {
+        Ok(_) => true,
+        Err(errno) => {
+            assert_eq!(errno, Errno::NoData);
+            false
+        }
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

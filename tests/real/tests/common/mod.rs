@@ -47,6 +47,17 @@ pub(crate) fn vellum<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
     command
 }
 
+/// Whether what only root can do can be tested. Without root it fails, unless told that this is
+/// known: what is left out is never left out in silence.
+pub(crate) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    assert!(
+        root || std::env::var_os("VELLUM_TESTS_WITHOUT_ROOT").is_some(),
+        "this test needs root; VELLUM_TESTS_WITHOUT_ROOT=1 leaves out what does"
+    );
+    root
+}
+
 /// Runs to the end and answers exit code, standard output and standard error.
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();

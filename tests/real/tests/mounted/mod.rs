@@ -176,3 +176,28 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
     result.unwrap_err().raw_os_error().unwrap()
 }
+
+/// A small disk in memory; it goes when the test ends, however it ends.
+pub(crate) struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// One of `size` at `point`. Needs root.
+    pub(crate) fn new(point: &Path, size: &str) -> Self {
+        let tmpfs = Self(point.to_path_buf());
+        tmpfs.mount(&format!("size={size}"));
+        tmpfs
+    }
+
+    /// Mounts with these options.
+    pub(crate) fn mount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(&self.0);
+        assert!(mount.status().unwrap().success());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).output());
+    }
+}

@@ -1,6 +1,7 @@
 //! What the long tier has beside the fast one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +11,35 @@ use crate::steps::{Step, Work, add_components};
 /// Tools of the long tier, with the version that was tried.
 const DENY: (&str, &str) = ("cargo-deny", "0.20.2");
 const FSX: (&str, &str) = ("fsx", "0.3.2");
+
+const PJDFSTEST: (&str, &str) = ("pjdfstest", "0.2.2");
+
+/// Every test that sets access times looks whether they are kept; a mount keeps none
+/// (docs/SEMANTICS.md). One that succeeds is an error too.
+const PJDFSTEST_CONFIG: &str = r#"[features]
+posix_fallocate = {}
+rename_ctime = {}
+utime_now = {}
+utimensat = {}
+
+[settings]
+naptime = 0.02
+expected_failures = [
+    "utimensat::changes_timestamps::block",
+    "utimensat::changes_timestamps::char",
+    "utimensat::changes_timestamps::dir",
+    "utimensat::changes_timestamps::fifo",
+    "utimensat::changes_timestamps::regular",
+    "utimensat::changes_timestamps::socket",
+    "utimensat::follow_symlink",
+    "utimensat::subsecond",
+    "utimensat::utime_omit",
+    "utimensat::y2038",
+]
+
+[dummy_auth]
+entries = [["nobody", "nogroup"], ["daemon", "daemon"], ["bin", "bin"]]
+"#;
 
 /// Random cases of each property, in place of 256.
 const PROPERTY_CASES: &str = "20000";
@@ -55,6 +85,11 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             work: Work::Tests(tests),
         },
         Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
+        Step {
+            name: "pjdfstest",
+            about: "what POSIX asks of each call, on a mount; needs root",
+            work: Work::Own(pjdfstest),
+        },
         Step {
             name: "bench",
             about: "in-process benchmarks, beside their controls",
@@ -110,7 +145,7 @@ fn deny(place: &Place) -> Result<(), String> {
 fn fsx(place: &Place) -> Result<(), String> {
     let program = tool(place, FSX)?;
     let home = place.target.join(format!("fsx-{}", std::process::id()));
-    let mount = Mount::new(place, &home)?;
+    let mount = Mount::new(place, &home, &[])?;
     let config = home.join("fsx.toml");
     fs::write(&config, FSX_WEIGHTS).map_err(|error| format!("{}: {error}", config.display()))?;
     for seed in 1..=FSX_SEEDS {
@@ -122,6 +157,22 @@ fn fsx(place: &Place) -> Result<(), String> {
     mount.end()
 }
 
+/// Runs pjdfstest on a mount that every user may enter.
+fn pjdfstest(place: &Place) -> Result<(), String> {
+    let program = tool(place, PJDFSTEST)?;
+    let home = place.target.join(format!("pjdfstest-{}", std::process::id()));
+    let mount = Mount::new(place, &home, &["--allow-other"])?;
+    let config = home.join("pjdfstest.toml");
+    let tests = mount.point.join("tests");
+    let ready = fs::write(&config, PJDFSTEST_CONFIG)
+        .and_then(|()| fs::create_dir(&tests))
+        .and_then(|()| fs::set_permissions(&mount.point, fs::Permissions::from_mode(0o755)));
+    ready.map_err(|error| format!("{}: {error}", home.display()))?;
+    let mut command = Command::new(&program);
+    run::run(command.arg("-c").arg(&config).arg("-p").arg(&tests)).1?;
+    mount.end()
+}
+
 /// A repository and its mount, which go away whatever happens.
 struct Mount<'a> {
     vellum: PathBuf,
@@ -130,13 +181,14 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    fn new(place: &Place, home: &'a Path) -> Result<Self, String> {
+    fn new(place: &Place, home: &'a Path, options: &[&str]) -> Result<Self, String> {
         let point = home.join("mnt");
         fs::create_dir_all(&point).map_err(|error| format!("{}: {error}", point.display()))?;
         let mount = Self { vellum: place.vellum(), home, point };
         let repository = home.join("repo");
         run::run(mount.command("init").arg(&repository)).1?;
-        run::run(mount.command("mount").arg(&repository).arg(&mount.point)).1?;
+        let mut command = mount.command("mount");
+        run::run(command.args(options).arg(&repository).arg(&mount.point)).1?;
         Ok(mount)
     }
 

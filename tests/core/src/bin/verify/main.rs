@@ -17,7 +17,7 @@ use totals::Totals;
 
 const USAGE: &str = "usage: cargo verify [fast|long]
   fast  formatting, lints, all tests, the exhaustive models of what threads share (default)
-  long  these and: licences and advisories, long random runs, fsx on a mount, the benchmarks once";
+  long  these and: licences and advisories, long random runs, fsx and pjdfstest on a mount, benchmarks";
 
 /// How a step ended.
 struct Ended {
