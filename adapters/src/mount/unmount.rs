@@ -13,6 +13,9 @@ use crate::cli::{CliError, Exit, quoted};
 /// Times that one file system may be mounted at one place, one over the other.
 const STACKED_MAX: usize = 16;
 
+/// What to do where the system refuses for a reason of its own.
+const OTHERWISE: &str = "remove what it names, then unmount again; the daemon keeps every edit";
+
 /// Whether programs that still use the mount keep it mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Busy {
@@ -62,7 +65,7 @@ fn unmount_top(point: &Path, busy: Busy) -> Result<(), CliError> {
         Err(rustix::io::Errno::BUSY) => Err(in_use(point)),
         // Not a mount point: somebody else was faster.
         Err(rustix::io::Errno::INVAL) => Ok(()),
-        Err(error) => Err(refused(point, &error.to_string(), "")),
+        Err(error) => Err(refused(point, &error.to_string(), OTHERWISE)),
     }
 }
 
@@ -80,14 +83,14 @@ fn with_helper(point: &Path, busy: Busy) -> Result<(), CliError> {
             if said.contains("busy") {
                 Err(in_use(point))
             } else {
-                Err(refused(point, said.trim(), ""))
+                Err(refused(point, said.trim(), OTHERWISE))
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let why = "only root may unmount without fusermount3, which is not installed";
             Err(refused(point, why, "install the package fuse3"))
         }
-        Err(error) => Err(refused(point, &error.to_string(), "")),
+        Err(error) => Err(refused(point, &error.to_string(), OTHERWISE)),
     }
 }
 

@@ -62,7 +62,11 @@ impl Daemon {
             CommitResult::NoBranch => (
                 Exit::Usage,
                 format!("there is no branch that a commit of {point} could move"),
-                "mount a branch: REPO@BRANCH, without --read-only".to_owned(),
+                if self.about.read_only {
+                    "mount a branch (REPO@BRANCH) without --read-only".to_owned()
+                } else {
+                    "mount a branch (REPO@BRANCH) elsewhere, and copy your changes there".to_owned()
+                },
             ),
             CommitResult::Collected { key } => (
                 Exit::Store,

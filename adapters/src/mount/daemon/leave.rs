@@ -145,11 +145,7 @@ impl Daemon {
                 return;
             }
             Ok(Answer::Dirty(dirty)) => {
-                let publish = if dirty.can_commit {
-                    format!("`vellum commit {point} -m MESSAGE` publishes them")
-                } else {
-                    "no branch is mounted, so they can't be committed".to_owned()
-                };
+                let publish = self.how_to_publish();
                 let drops = match ask {
                     Ask::End => format!("a second signal within {seconds} s drops them"),
                     Ask::HangUp => format!("`vellum umount {point} --discard` drops them"),

@@ -181,11 +181,11 @@ impl Daemon {
         let status = self.status().await?;
         if status.dirty {
             let (shown, point) = (self.point.display(), quoted(&self.point));
+            let publish = self.how_to_publish();
             tracing::error!(
                 changed = status.changed_inodes,
                 "{shown} was unmounted with uncommitted edits. They are held in this process: \
-                 `vellum commit {point} -m MESSAGE` publishes them, `vellum umount {point} \
-                 --discard` drops them"
+                 {publish}; `vellum umount {point} --discard` drops them"
             );
         }
         Ok(status.dirty)
@@ -261,6 +261,14 @@ impl Daemon {
         match &self.about.log {
             Some(path) => format!("the daemon's log {path}"),
             None => "the standard error of `vellum mount --foreground`".to_owned(),
+        }
+    }
+
+    fn how_to_publish(&self) -> String {
+        if self.about.can_commit {
+            format!("`vellum commit {} -m MESSAGE` publishes them", quoted(&self.point))
+        } else {
+            "no branch is mounted, so they can't be committed".to_owned()
         }
     }
 
@@ -393,7 +401,11 @@ fn refused(point: &Path, error: &io::Error) -> CliError {
             said.trim().to_owned(),
             "mount as root, or at a directory of yours; a container needs CAP_SYS_ADMIN",
         ),
-        Ok(_) | Err(_) => (Exit::Usage, said.trim().to_owned(), ""),
+        Ok(_) | Err(_) => (
+            Exit::Usage,
+            said.trim().to_owned(),
+            "--foreground --verbose says more; so may the kernel's log (dmesg)",
+        ),
     };
     CliError::new(exit, format!("can't mount at {shown}: {why}"), remedy)
 }
