@@ -345,6 +345,28 @@ fn a_dead_mount_is_cleared_by_discarding_it() {
 }
 
 #[test]
+fn a_connection_that_was_cut_leaves_no_dead_mount() {
+    if !common::is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    let pid = mount.pid();
+    fs::write(mount.path("file"), b"kept").unwrap();
+    let script = format!(
+        "mount -t fusectl none /sys/fs/fuse/connections; \
+         echo 1 > /sys/fs/fuse/connections/$(mountpoint -d {} | cut -d: -f2)/abort",
+        mount.root().display()
+    );
+    // In a namespace of its own, which ends with it.
+    done(Command::new("unshare").args(["-m", "sh", "-euc", &script]));
+    until("it is seen", || mount.status()["mounted"] == false);
+    mount.commit();
+    until("the daemon ends", || !runs(pid));
+    assert!(!is_mounted(mount.root()));
+}
+
+#[test]
 fn a_stopped_daemon_is_exit_8_and_named() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");
