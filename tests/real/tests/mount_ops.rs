@@ -274,6 +274,9 @@ fn a_directory_stream_is_stable_while_the_directory_changes() {
             for name in &kept {
                 fs::remove_file(dir.join(format!("gone-{name}"))).unwrap();
                 fs::write(dir.join(format!("new-{name}")), b"").unwrap();
+                // As an editor saves: the name stays, its inode does not.
+                fs::write(dir.join("saved"), b"").unwrap();
+                fs::rename(dir.join("saved"), dir.join(name)).unwrap();
             }
         }
         seen.push(name);

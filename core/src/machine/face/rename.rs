@@ -91,7 +91,6 @@ impl Machine {
         }
         self.register_all(&[source.parent, target.parent, source.slot.ino, target.slot.ino])?;
         let wall = cx.now.wall;
-        self.point(target.parent, &target.name, None);
         if target.is_dir() {
             self.count_subdirs(target.parent, -1);
         }

@@ -90,12 +90,16 @@ impl Listing {
         self.names.get(name)
     }
 
-    /// Points `name` at `slot`, under a new cookie.
+    /// Points `name` at `slot`: under its cookie, or a new one for a new name.
     pub(crate) fn insert(&mut self, name: Name, mut slot: Slot) {
-        self.remove(&name);
-        slot.cookie = self.next_cookie;
-        self.next_cookie += 1;
-        self.by_cookie.insert(slot.cookie, Arc::clone(&name));
+        slot.cookie = match self.names.get(&name) {
+            Some(old) => old.cookie,
+            None => {
+                self.by_cookie.insert(self.next_cookie, Arc::clone(&name));
+                self.next_cookie += 1;
+                self.next_cookie - 1
+            }
+        };
         self.names.insert(name, slot);
     }
 
