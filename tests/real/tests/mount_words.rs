@@ -1,4 +1,4 @@
-//! What the commands about a mount say: where things are, what was done, and remedies that are true.
+//! What the commands about a mount say: where things are, what was done, and true remedies.
 
 #![allow(clippy::unwrap_used)]
 
