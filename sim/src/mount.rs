@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use vellum_core::conc::{Fast, Shared, Slow};
 use vellum_core::format::{
-    Body, HEADER_KEY, Hash, Header, Inode, Meta, ObjectKind, ObjectName, RefBody, RefKind,
-    Snapshot, Verified, Xattrs, object_key, ref_key,
+    Body, Entries, HEADER_KEY, Hash, Header, Inode, Links, Meta, ObjectKind, ObjectName, RefBody,
+    RefKind, Snapshot, TreeNode, UpdateError, Verified, Xattrs, decode_node, object_key, ref_key,
+    scan,
 };
 use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
@@ -97,6 +98,48 @@ fn read(store: &mut SimStore, key: &str) -> Result<(Vec<u8>, Etag), String> {
     Ok((body, etag))
 }
 
+/// What the branch holds.
+///
+/// # Errors
+/// It can't be read.
+pub fn branch(store: &mut SimStore) -> Result<RefBody, String> {
+    let (bytes, _) = read(store, &branch_key())?;
+    RefBody::decode(&bytes).map_err(|error| error.to_string())
+}
+
+/// The snapshot that the branch names, decoded.
+///
+/// # Errors
+/// There is none, or it can't be read.
+pub fn snapshot(store: &mut SimStore) -> Result<Snapshot, String> {
+    let hash = branch(store)?.snapshot.ok_or("the branch names no snapshot")?;
+    let (bytes, _) = read(store, &object_key(ObjectKind::Snapshot, &ObjectName::first(hash)))?;
+    let bytes = Verified::check(&hash, bytes).map_err(|error| error.to_string())?;
+    Snapshot::decode(&bytes).map_err(|error| error.to_string())
+}
+
+/// The link table of a snapshot.
+///
+/// # Errors
+/// A node that can't be read, or is none.
+pub fn links(store: &mut SimStore, snapshot: &Snapshot) -> Result<Entries<Links>, String> {
+    let mut nodes: BTreeMap<Hash, Arc<TreeNode<Links>>> = BTreeMap::new();
+    loop {
+        let have = |hash: &Hash| nodes.get(hash).cloned();
+        let missing = match scan::<Links>(snapshot.links.as_ref(), None, None, usize::MAX, &have) {
+            Ok(entries) => return Ok(entries),
+            Err(UpdateError::Missing(missing)) => missing,
+            Err(UpdateError::Format(error)) => return Err(error.to_string()),
+        };
+        for node in missing {
+            let (bytes, _) = read(store, &object_key(ObjectKind::Tree, &node.object))?;
+            let bytes = Verified::check(&node.object.hash, bytes).map_err(|e| e.to_string())?;
+            let decoded = decode_node(node.level, &bytes).map_err(|e| e.to_string())?;
+            nodes.insert(node.object.hash, Arc::new(decoded));
+        }
+    }
+}
+
 /// The snapshot that the branch names, if it can be read.
 #[must_use]
 pub fn head(store: &SimStore) -> Option<Hash> {
@@ -123,21 +166,12 @@ pub fn mount(world: &mut World<Mounted>, limits: &Limits) -> Result<ActorId, Str
     let header = Header::decode(&header).map_err(|error| error.to_string())?;
     let (bytes, etag) = read(store, &branch_key())?;
     let body = RefBody::decode(&bytes).map_err(|error| error.to_string())?;
-    let snapshot = match body.snapshot {
-        None => None,
-        Some(hash) => {
-            let (bytes, _) =
-                read(store, &object_key(ObjectKind::Snapshot, &ObjectName::first(hash)))?;
-            let bytes = Verified::check(&hash, bytes).map_err(|error| error.to_string())?;
-            let snapshot = Snapshot::decode(&bytes).map_err(|error| error.to_string())?;
-            Some((hash, snapshot))
-        }
-    };
+    let base = body.snapshot.map(|hash| Ok::<_, String>((hash, snapshot(store)?))).transpose()?;
     let shared = Arc::new(Shared::new(limits.clone(), false));
     let spec = MountSpec {
         chunk_bytes: header.chunk_bytes,
         read_only: false,
-        base: snapshot,
+        base,
         branch: Some(Branch { key: branch_key(), body, etag }),
         owner: (0, 0),
     };

@@ -6,8 +6,9 @@ use crate::sync::AtomicU64;
 #[derive(Debug)]
 pub struct Budget {
     free: AtomicU64,
-    /// 1 while data is sent early to make room, or when there was none that could be.
-    spilling: AtomicU64,
+    /// Free bytes below which writes say that memory runs short: half, less after a look that found
+    /// nothing to send, 0 while data is sent early.
+    pressed_below: AtomicU64,
     total_bytes: u64,
     reserve_bytes: u64,
 }
@@ -16,8 +17,8 @@ impl Budget {
     /// A budget of `total_bytes`, of which writes may not use the last `reserve_bytes`.
     #[must_use]
     pub fn new(total_bytes: u64, reserve_bytes: u64) -> Self {
-        let (free, spilling) = (AtomicU64::new(total_bytes), AtomicU64::new(0));
-        Self { free, spilling, total_bytes, reserve_bytes }
+        let pressed_below = AtomicU64::new((total_bytes - reserve_bytes) / 2);
+        Self { free: AtomicU64::new(total_bytes), pressed_below, total_bytes, reserve_bytes }
     }
 
     /// Takes `len_bytes` for a write; whether there was room above the reserve.
@@ -44,16 +45,41 @@ impl Budget {
         assert!(given, "budget: {len_bytes} bytes given back that were never taken");
     }
 
-    /// Whether it is time to send data early: less than half is free, and nobody does yet or found
-    /// nothing to send.
+    /// Whether it is time to send data early: less than half is free, and nobody does yet.
     #[must_use]
     pub fn is_pressed(&self) -> bool {
-        self.free_bytes() < (self.total_bytes - self.reserve_bytes) / 2 && self.spilling.load() == 0
+        let free = self.free_bytes();
+        free < self.half_bytes() && free < self.pressed_below.load()
     }
 
-    /// Notes that data is sent early, or may be again.
-    pub fn set_spilling(&self, spilling: bool) {
-        self.spilling.store(u64::from(spilling));
+    /// Whether less is free than it takes not to send data early.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.free_bytes() < self.half_bytes()
+    }
+
+    /// Data is being sent early: it is not time for that again before [`Self::rest`].
+    pub fn sends(&self) {
+        self.pressed_below.store(0);
+    }
+
+    /// There was nothing to send. It is time to look again when an eighth more is taken, or after
+    /// [`Self::rest`].
+    pub fn has_nothing_to_send(&self) {
+        self.pressed_below.store(self.free_bytes().saturating_sub(self.half_bytes() / 4));
+    }
+
+    /// Nothing is sent early now, or what could not be sent is gone.
+    pub fn rest(&self) {
+        let half = self.half_bytes();
+        // Writers read it: it is left alone where it says that already.
+        if self.pressed_below.load() != half {
+            self.pressed_below.store(half);
+        }
+    }
+
+    fn half_bytes(&self) -> u64 {
+        (self.total_bytes - self.reserve_bytes) / 2
     }
 
     /// Bytes that must be given back before a write can take `len_bytes`.

@@ -231,20 +231,17 @@ impl State {
         }
         let end = offset + bytes.len() as u64;
         let wanted = self.wanted(offset..end);
-        let need = wanted
-            .iter()
-            .flat_map(|range| split(range.clone(), self.block_bytes))
-            .map(|part| self.need_bytes(&part))
-            .sum();
+        let parts = wanted.into_iter().flat_map(|range| split(range, self.block_bytes));
+        let parts: Vec<BlockPart> = parts.collect();
+        // However many gaps of a block are filled, it becomes owned and long enough once.
+        let blocks = parts.chunk_by(|a, b| a.index == b.index);
+        let need = blocks.filter_map(<[_]>::last).map(|last| self.need_bytes(last)).sum();
         if !self.reserve(around, need, true) {
             return Installed::NoRoom;
         }
-        for range in wanted {
-            let mut at = (range.start - offset) as usize;
-            for part in split(range, self.block_bytes) {
-                self.put(&part, &bytes[at..at + part.len()], false);
-                at += part.len();
-            }
+        for part in parts {
+            let at = (part.file_range(self.block_bytes).start - offset) as usize;
+            self.put(&part, &bytes[at..at + part.len()], false);
         }
         self.settle(around, CREDIT_BYTES);
         Installed::Done

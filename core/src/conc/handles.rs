@@ -5,6 +5,10 @@ use crate::shapes::OpenFlags;
 use crate::sync::{Arc, RwLock};
 use crate::words::Fh;
 
+/// Generations of a slot: those of regular files leave the top bit of a handle's number, by which
+/// directory streams are told from them.
+const GENERATIONS: u32 = 1 << 31;
+
 /// An open regular file.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -55,7 +59,7 @@ impl Handles {
     pub fn open(&self, index: usize, handle: Handle) -> Fh {
         self.slots[index].0.write(|slot| {
             assert!(slot.handle.is_none(), "slot {index} is opened twice");
-            slot.generation = slot.generation.wrapping_add(1).max(1);
+            slot.generation = ((slot.generation + 1) % GENERATIONS).max(1);
             slot.handle = Some(handle);
             Fh(u64::from(slot.generation) << 32 | index as u64)
         })
@@ -75,4 +79,30 @@ impl Handles {
 
 fn split(fh: Fh) -> (usize, u32) {
     ((fh.0 & 0xffff_ffff) as usize, (fh.0 >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conc::FileAttr;
+    use crate::shapes::Spans;
+    use crate::words::{Ino, Time};
+
+    #[test]
+    fn the_top_bit_of_a_number_is_never_a_file_s() {
+        let handles = Handles::new(1);
+        handles.slots[0].0.write(|slot| slot.generation = GENERATIONS - 2);
+        let (mtime, ctime) = (Time::default(), Time::default());
+        let attr = FileAttr { mode: 0, links: 1, uid: 0, gid: 0, mtime, ctime };
+        let file = Arc::new(File::new(Ino(2), attr, 0, Spans::default(), 8));
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let (file, flags) = (Arc::clone(&file), OpenFlags::default());
+            let fh = handles.open(0, Handle { file, flags });
+            assert_eq!(fh.0 >> 63, 0, "{fh:?}");
+            assert!(!seen.contains(&fh), "{fh:?}");
+            assert!(handles.close(fh).is_some());
+            seen.push(fh);
+        }
+    }
 }

@@ -5,5 +5,5 @@ mod face;
 mod flows;
 mod names;
 
-pub use face::{Branch, Machine, MountSpec};
+pub use face::{Branch, Holdings, Machine, MountSpec};
 pub use flows::{Job, Product};

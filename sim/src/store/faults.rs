@@ -66,13 +66,85 @@ impl Faults {
     }
 }
 
+/// What becomes of certain requests, arranged beforehand: it goes before whatever else goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arranged {
+    /// Whether they are puts; else gets.
+    pub is_put: bool,
+    /// What their keys begin with.
+    pub prefix: String,
+    /// How many of them go through first.
+    pub skips: u32,
+    /// How many of them it happens to.
+    pub times: u32,
+    /// What happens.
+    pub end: End,
+}
+
+/// What becomes of a request by arrangement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is answered with this error, and changes nothing.
+    Refused(StoreError),
+    /// Its answer is lost, and it is never applied.
+    Lost,
+    /// Its answer is lost, and it is applied so many nanoseconds later.
+    Late(u64),
+}
+
+impl Arranged {
+    /// What happens to the next put of a key that begins with `prefix`.
+    #[must_use]
+    pub fn put(prefix: &str, end: End) -> Self {
+        Self { is_put: true, prefix: prefix.into(), skips: 0, times: 1, end }
+    }
+
+    /// What happens to the next get of a key that begins with `prefix`.
+    #[must_use]
+    pub fn get(prefix: &str, end: End) -> Self {
+        Self { is_put: false, ..Self::put(prefix, end) }
+    }
+
+    fn fate(&self) -> Fate {
+        match &self.end {
+            End::Refused(error) => Fate::Refused(error.clone()),
+            End::Lost => Fate::Lost(None),
+            End::Late(ns) => Fate::Lost(Some(Lateness::After(*ns))),
+        }
+    }
+}
+
+/// What was arranged for a request, if anything was.
+pub(super) fn arranged(all: &mut Vec<Arranged>, request: &StoreRequest) -> Option<Fate> {
+    let (is_put, key) = match request {
+        StoreRequest::Put { key, .. } => (true, key),
+        StoreRequest::Get { key, .. } => (false, key),
+        StoreRequest::Head { .. } | StoreRequest::List { .. } | StoreRequest::Delete { .. } => {
+            return None;
+        }
+    };
+    let is_meant = |it: &Arranged| it.is_put == is_put && key.starts_with(&it.prefix);
+    let at = all.iter().position(is_meant)?;
+    let it = &mut all[at];
+    if it.skips > 0 {
+        it.skips -= 1;
+        return None;
+    }
+    it.times -= 1;
+    let fate = it.fate();
+    if it.times == 0 {
+        all.remove(at);
+    }
+    Some(fate)
+}
+
 /// What becomes of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Applied, and answered with what came of it.
     Answered,
     /// Not applied; answered with this error.
-    Refused(StoreErrorKind),
+    Refused(StoreError),
     /// Answered as ambiguous; applied before or after that, or never.
     Lost(Option<Lateness>),
     /// Applied; the body that comes back is spoiled.
@@ -88,24 +160,6 @@ pub(super) enum Lateness {
     Before,
     /// This long after, in nanoseconds.
     After(u64),
-}
-
-/// The errors that leave the store as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoreErrorKind {
-    Throttled,
-    Unreachable,
-    Damaged,
-}
-
-impl StoreErrorKind {
-    pub(super) fn error(self) -> StoreError {
-        match self {
-            Self::Throttled => StoreError::Throttled,
-            Self::Unreachable => StoreError::Unreachable,
-            Self::Damaged => StoreError::Damaged,
-        }
-    }
 }
 
 /// How a body is spoiled.
@@ -143,14 +197,14 @@ pub(super) fn draw(
 ) -> Fate {
     if burst.0 > 0 {
         burst.0 -= 1;
-        return Fate::Refused(StoreErrorKind::Throttled);
+        return Fate::Refused(StoreError::Throttled);
     }
     if choices.chance("store.throttled", faults.throttled) {
         burst.0 = choices.below("store.burst", faults.burst + 1);
-        return Fate::Refused(StoreErrorKind::Throttled);
+        return Fate::Refused(StoreError::Throttled);
     }
     if choices.chance("store.unreachable", faults.unreachable) {
-        return Fate::Refused(StoreErrorKind::Unreachable);
+        return Fate::Refused(StoreError::Unreachable);
     }
     match request {
         StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
@@ -166,7 +220,7 @@ pub(super) fn draw(
         StoreRequest::Get { key, .. } => {
             let named_by_hash = ["chunks/", "trees/", "snapshots/"];
             if choices.chance("store.damaged", faults.damaged) {
-                return Fate::Refused(StoreErrorKind::Damaged);
+                return Fate::Refused(StoreError::Damaged);
             }
             if !named_by_hash.iter().any(|prefix| key.starts_with(prefix))
                 || !choices.chance("store.wrong_bytes", faults.wrong_bytes)

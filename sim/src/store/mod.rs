@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use vellum_core::shapes::{Asked, Counts, StoreError, StoreOutcome, StoreRequest};
 
-pub use faults::Faults;
+pub use faults::{Arranged, End, Faults};
 use faults::{Burst, Fate, Lateness};
 pub use objects::Objects;
 
@@ -47,6 +47,8 @@ pub struct SimStore {
     pub objects: Objects,
     /// What goes wrong from now on.
     pub faults: Faults,
+    /// What becomes of certain requests, whatever else goes wrong.
+    pub arranged: Vec<Arranged>,
     /// Requests to keys that begin with one of these take so much longer, in nanoseconds.
     pub slow: Vec<(String, u64)>,
     choices: Choices,
@@ -65,6 +67,7 @@ impl SimStore {
         Self {
             objects: Objects::new(form),
             faults: Faults::none(),
+            arranged: Vec::new(),
             slow: Vec::new(),
             choices,
             burst: Burst::default(),
@@ -90,6 +93,7 @@ impl SimStore {
     /// Ends all faults: what is under way ends as drawn, what comes goes well.
     pub fn heal(&mut self) {
         self.faults = Faults::none();
+        self.arranged.clear();
         self.slow.clear();
         self.burst = Burst::default();
     }
@@ -99,13 +103,15 @@ impl SimStore {
         let asked = self.counts.asked(&request);
         let flight = self.next;
         self.next = Flight(flight.0 + 1);
-        let fate = faults::draw(&self.faults, &mut self.burst, &request, &mut self.choices);
+        let fate = faults::arranged(&mut self.arranged, &request).unwrap_or_else(|| {
+            faults::draw(&self.faults, &mut self.burst, &request, &mut self.choices)
+        });
         let latency = self.choices.pick("store.latency", &self.faults.latency_ns);
         let latency = latency + self.slowness(&request);
         let answer_at = now_ns + latency;
         let within = now_ns + self.choices.below("store.apply", latency + 1);
         let mut happenings = vec![(answer_at, Happening::Answer(flight))];
-        let apply_at = match fate {
+        let apply_at = match &fate {
             Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => Some(within),
             Fate::Lost(Some(Lateness::Before)) => Some(within),
             Fate::Lost(Some(Lateness::After(ns))) => Some(answer_at + ns),
@@ -165,16 +171,16 @@ impl SimStore {
 }
 
 fn answer(under: &Under, choices: &mut Choices) -> StoreOutcome {
-    let outcome = match under.fate {
-        Fate::Refused(kind) => return StoreOutcome::Failed(kind.error()),
+    let outcome = match &under.fate {
+        Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
         Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => &under.outcome,
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
-    if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (under.fate, &mut outcome) {
+    if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {
         spoil.spoil(body);
     }
-    if let (Fate::Shortened, StoreOutcome::Listed { keys, more }) = (under.fate, &mut outcome)
+    if let (Fate::Shortened, StoreOutcome::Listed { keys, more }) = (&under.fate, &mut outcome)
         && keys.len() > 1
     {
         keys.truncate(1 + choices.index("store.page", keys.len() - 1));

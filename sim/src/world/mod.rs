@@ -271,6 +271,12 @@ impl<A: Actor> World<A> {
         self.resident(id).owed_completions.len()
     }
 
+    /// Requests of an actor that the store has not answered yet.
+    #[must_use]
+    pub fn in_flight(&self, id: ActorId) -> usize {
+        self.flights.values().filter(|(actor, _)| *actor == id).count()
+    }
+
     /// How often the actor asked the kernel to drop something.
     pub fn invalidations(&mut self, id: ActorId) -> u64 {
         self.resident(id).invalidations

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use vellum_sim::store::Faults;
-use vellum_tests_core::play::{Setting, overlap, play, play_all, race, steps_of, tight, tiny};
+use vellum_tests_core::play::{
+    Setting, during, overlap, play, play_all, race, steps_of, tight, tiny,
+};
 
 /// Steps of one sequence.
 const STEPS: usize = 60;
@@ -95,6 +98,23 @@ fn with_little_memory_and_faults_only_eio_and_enospc_are_added() {
 #[test]
 fn requests_that_overlap_have_an_order() {
     all_games_hold(900_000..900_500, |seed| overlap(&tiny(Faults::none()), seed));
+}
+
+#[test]
+fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
+    let [committed, failed, unknown, conflicts] = std::array::from_fn(|_| AtomicU64::new(0));
+    all_games_hold(1_000_000..1_001_000, |seed| {
+        let tally = during(&tiny(Faults::none()), seed)?;
+        committed.fetch_add(tally.committed, Relaxed);
+        failed.fetch_add(tally.failed, Relaxed);
+        unknown.fetch_add(tally.unknown, Relaxed);
+        conflicts.fetch_add(tally.conflicts, Relaxed);
+        Ok(())
+    });
+    // Each way to end, often, with changes since the cut.
+    for count in [committed, failed, unknown, conflicts] {
+        assert!(count.into_inner() > 100);
+    }
 }
 
 #[test]

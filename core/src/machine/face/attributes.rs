@@ -29,7 +29,7 @@ impl Machine {
         self.node(parent)?.dir().ok_or(Errno::NotDir)?;
         check_name(name)?;
         self.listed(cx, parent)?;
-        match self.engine.table.materialize(parent, name) {
+        match self.engine.materialize(cx, parent, name)? {
             Some(ino) => Ok(self.entry(ino)),
             None => Ok(Reply::Absent),
         }

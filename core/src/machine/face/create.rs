@@ -120,7 +120,7 @@ impl Machine {
             mtime: wall,
             ctime: wall,
         };
-        let ino = self.engine.table.allocate();
+        let ino = self.engine.table.allocate().ok_or(Errno::NoSpc)?;
         let (kind, body) = self.body(ino, new, attr);
         let name_of = LinkName { parent, name: Arc::clone(name), pins: true };
         self.engine.table.add(Node::fresh(ino, vec![name_of], body));

@@ -30,6 +30,22 @@ pub struct MountSpec {
     pub owner: (u32, u32),
 }
 
+/// What a machine holds beside the bytes of files. When nothing is open, known to the kernel or
+/// changed, and nothing is under way, all of it is gone but the root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// Inodes.
+    pub inodes: usize,
+    /// Open directory streams.
+    pub streams: usize,
+    /// Requests that wait.
+    pub parked: usize,
+    /// Askers that gather nodes of trees.
+    pub asked: usize,
+    /// Nodes and pieces being loaded, or waiting to be.
+    pub loads: usize,
+}
+
 /// The machine of one mount: everything that is not one step on one file.
 #[derive(Debug)]
 pub struct Machine {
@@ -104,6 +120,19 @@ impl Machine {
         self.parking.len()
     }
 
+    /// What it holds.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let (asked, nodes) = self.engine.trees.waiting();
+        Holdings {
+            inodes: self.engine.table.len(),
+            streams: self.streams.len(),
+            parked: self.parking.len(),
+            asked,
+            loads: nodes + self.engine.pieces.len(),
+        }
+    }
+
     fn request(&mut self, cx: &mut Cx<'_>, ticket: Ticket, op: Op, deadline_ns: u64) {
         if let Op::Commit { author, message, attempt } = op {
             let (ticket, time) = (Some(ticket), cx.now.wall);
@@ -114,10 +143,14 @@ impl Machine {
             Ok(reply) => cx.out.push(Effect::Reply(ticket, Ok(reply))),
             Err(Stop::Errno(errno)) => cx.out.push(Effect::Reply(ticket, Err(errno))),
             Err(Stop::Wait(key)) => {
-                if self.parking.park(ticket, op, key, deadline_ns) {
-                    self.engine.calls.arm(cx, deadline_ns, Due::Deadline);
-                }
+                self.park(cx, ticket, op, key, deadline_ns);
             }
+        }
+    }
+
+    fn park(&mut self, cx: &mut Cx<'_>, ticket: Ticket, op: Op, key: WaitKey, deadline_ns: u64) {
+        if self.parking.park(ticket, op, key, deadline_ns) {
+            self.engine.calls.arm(cx, deadline_ns, Due::Deadline);
         }
     }
 
@@ -125,6 +158,7 @@ impl Machine {
     fn wake(&mut self, cx: &mut Cx<'_>) {
         loop {
             self.engine.relieve_loads(cx);
+            self.engine.forget_fruitless_spill();
             if self.engine.woken.is_empty() {
                 return;
             }
@@ -135,9 +169,13 @@ impl Machine {
     fn wake_once(&mut self, cx: &mut Cx<'_>) {
         while let Some(wake) = self.engine.woken.pop_front() {
             for (ticket, op, deadline_ns) in self.parking.take(&wake.key) {
-                match wake.result {
+                match &wake.result {
                     Ok(()) => self.request(cx, ticket, op, deadline_ns),
-                    Err(errno) => cx.out.push(Effect::Reply(ticket, Err(errno))),
+                    Err(Stop::Wait(key)) => self.park(cx, ticket, op, key.clone(), deadline_ns),
+                    Err(Stop::Errno(errno)) => {
+                        let errno = errno_for(&op, *errno);
+                        cx.out.push(Effect::Reply(ticket, Err(errno)));
+                    }
                 }
             }
         }
@@ -146,9 +184,9 @@ impl Machine {
     /// Answers what has waited too long; the loading goes on.
     fn deadline(&mut self, cx: &mut Cx<'_>) {
         let (late, next) = self.parking.overdue(cx.now.mono_ns);
-        for (ticket, key) in late {
+        for (ticket, op, key) in late {
             let errno = if key == WaitKey::Room { Errno::NoSpc } else { Errno::Io };
-            cx.out.push(Effect::Reply(ticket, Err(errno)));
+            cx.out.push(Effect::Reply(ticket, Err(errno_for(&op, errno))));
         }
         if let Some(at_ns) = next {
             self.engine.calls.arm(cx, at_ns, Due::Deadline);
@@ -211,12 +249,14 @@ impl Machine {
         mut verb: impl FnMut(&Shared) -> Fast<T>,
     ) -> Result<T, Stop> {
         let shared = Arc::clone(&self.engine.shared);
+        let mut takes_room = true;
         for _ in 0..TRIES {
             let why = match verb(&shared) {
                 Fast::Done(done) => return Ok(done),
                 Fast::Failed(errno) => return Err(Stop::Errno(errno)),
                 Fast::Slow(slow) => slow.0,
             };
+            takes_room = !matches!(why, Why::Load { .. });
             let handle = shared.handle(fh).ok_or(Errno::BadF)?;
             let ino = handle.file.ino;
             match why {
@@ -225,11 +265,7 @@ impl Machine {
                 Why::Pressed => {
                     self.engine.relieve(cx);
                 }
-                // What is sent becomes clean, and can go.
-                Why::NoRoom(_) if self.engine.begin_spill(cx) => {
-                    return Err(Stop::Wait(WaitKey::Room));
-                }
-                Why::NoRoom(_) => return Err(Stop::Errno(Errno::NoSpc)),
+                Why::NoRoom(_) => return Err(self.out_of_room(cx)),
                 Why::Load { start, end } => {
                     if let Some(key) = self.engine.want(cx, ino, start..end)? {
                         return Err(Stop::Wait(key));
@@ -238,8 +274,24 @@ impl Machine {
                 Why::Ask => return Err(Stop::Errno(Errno::Io)),
             }
         }
-        Err(Stop::Errno(Errno::Io))
+        // Whatever was made ready, other threads were faster: they took the room.
+        Err(if takes_room { self.out_of_room(cx) } else { Stop::Errno(Errno::Io) })
     }
+
+    /// There is no room now. What is sent becomes clean, and can go.
+    fn out_of_room(&mut self, cx: &mut Cx<'_>) -> Stop {
+        if self.engine.begin_spill(cx) {
+            Stop::Wait(WaitKey::Room)
+        } else {
+            Stop::Errno(Errno::NoSpc)
+        }
+    }
+}
+
+/// The errno that a request is refused with: want of memory is ENOSPC only for what takes room.
+fn errno_for(op: &Op, errno: Errno) -> Errno {
+    let takes_room = matches!(op, Op::Write { .. } | Op::Fallocate { .. });
+    if errno == Errno::NoSpc && !takes_room { Errno::Io } else { errno }
 }
 
 fn root_node(snapshot: Option<&Snapshot>, spec: &MountSpec, now: Now, shared: &Shared) -> Node {
@@ -261,4 +313,49 @@ fn root_node(snapshot: Option<&Snapshot>, spec: &MountSpec, now: Now, shared: &S
     node.names.clear();
     node.lookups = 1;
     node
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::{Caller, Name, OpenFlags, WriteFlags};
+    use crate::words::{Limits, Time};
+
+    const NOW: Now = Now { mono_ns: 0, wall: Time { ns: 0 } };
+
+    fn machine() -> Machine {
+        let shared = Arc::new(Shared::new(Limits::default(), false));
+        let (base, branch) = (None, None);
+        let spec =
+            MountSpec { chunk_bytes: 64 << 10, read_only: false, base, branch, owner: (0, 0) };
+        Machine::new(spec, shared, NOW)
+    }
+
+    /// Tries a verb that is refused for the same reason each time it was made possible.
+    fn insist(machine: &mut Machine, fh: Fh, why: Why) -> Stop {
+        let mut out = Vec::new();
+        let mut cx = Cx { now: NOW, out: &mut out };
+        let refused: Result<(), Stop> = machine.insist(&mut cx, fh, |_| Fast::Slow(Slow(why)));
+        refused.expect_err("it is refused each time")
+    }
+
+    #[test]
+    fn who_loses_every_race_for_room_waits_for_some_or_hears_that_there_is_none() {
+        let mut machine = machine();
+        let (name, caller) = (Name::from(&b"a"[..]), Caller::default());
+        let flags = OpenFlags { read: true, write: true, truncate: false };
+        let create = Op::Create { parent: Ino::ROOT, name, mode: 0o644, flags, caller };
+        let mut out = Vec::new();
+        let created = machine.handle(&mut Cx { now: NOW, out: &mut out }, &create);
+        let Ok(Reply::Created(_, fh)) = created else { panic!("{created:?}") };
+        let no_space = Stop::Errno(Errno::NoSpc);
+        assert_eq!(insist(&mut machine, fh, Why::NoRoom(1)), no_space);
+        assert_eq!(insist(&mut machine, fh, Why::Register), no_space);
+        let load = Why::Load { start: 0, end: 0 };
+        assert_eq!(insist(&mut machine, fh, load), Stop::Errno(Errno::Io));
+        let shared = Arc::clone(&machine.engine.shared);
+        let written = shared.try_write(fh, NOW.wall, 0, b"text", WriteFlags::default());
+        assert_eq!(written, Fast::Done(4));
+        assert_eq!(insist(&mut machine, fh, Why::NoRoom(1)), Stop::Wait(WaitKey::Room));
+    }
 }

@@ -11,4 +11,4 @@ mod rename;
 mod streams;
 
 pub use super::flows::Branch;
-pub use machine::{Machine, MountSpec};
+pub use machine::{Holdings, Machine, MountSpec};

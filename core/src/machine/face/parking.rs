@@ -47,7 +47,7 @@ impl Parking {
     }
 
     /// Takes the requests whose time is over; when the next one's is.
-    pub(super) fn overdue(&mut self, now_ns: u64) -> (Vec<(Ticket, WaitKey)>, Option<u64>) {
+    pub(super) fn overdue(&mut self, now_ns: u64) -> (Vec<(Ticket, Op, WaitKey)>, Option<u64>) {
         let mut late = Vec::new();
         while let Some((deadline_ns, ticket)) = self.deadlines.first().copied() {
             let waits = self.parked.contains_key(&ticket);
@@ -59,7 +59,7 @@ impl Parking {
             if let Some(tickets) = self.by_key.get_mut(&parked.key) {
                 tickets.retain(|other| *other != ticket);
             }
-            late.push((ticket, parked.key));
+            late.push((ticket, parked.op, parked.key));
         }
         (late, None)
     }

@@ -3,7 +3,7 @@
 use super::attributes::check_name;
 use super::machine::Machine;
 use crate::machine::flows::{Cx, Stop};
-use crate::machine::names::{DirNode, Node};
+use crate::machine::names::Node;
 use crate::shapes::{FileKind, Name, Reply};
 use crate::words::{Errno, Ino, Time};
 
@@ -60,7 +60,7 @@ impl Machine {
         self.node(parent)?.dir().ok_or(Errno::NotDir)?;
         check_name(name)?;
         self.listed(cx, parent)?;
-        self.engine.table.materialize(parent, name).ok_or(Stop::Errno(Errno::NoEnt))
+        self.engine.materialize(cx, parent, name)?.ok_or(Stop::Errno(Errno::NoEnt))
     }
 
     /// Whether a directory has no entries.
@@ -92,9 +92,10 @@ impl Machine {
         let node = self.engine.table.node(ino);
         let [last] = &node.names[..] else { return };
         let (parent, name) = (last.parent, last.name.clone());
-        let listed = |dir: &DirNode| dir.dir.listing.is_some();
-        let known = self.engine.table.get(parent).and_then(Node::dir).is_some_and(listed);
-        if node.linked && known && self.engine.register(parent).is_ok() {
+        let dir = self.engine.table.get(parent).and_then(Node::dir);
+        let slot = dir.and_then(|dir| dir.dir.listing.as_ref()?.get(&name));
+        let is_known = slot.is_some_and(|slot| slot.ino == ino);
+        if node.linked && is_known && self.engine.register(parent).is_ok() {
             self.engine.table.unlink_from_table(ino);
             if let Some(dir) = self.engine.table.node_mut(parent).dir_mut() {
                 dir.dir.touch(&name);

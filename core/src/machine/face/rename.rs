@@ -44,7 +44,7 @@ impl Machine {
             if mode == RenameMode::NoReplace {
                 return Err(Stop::Errno(Errno::Exist));
             }
-            self.engine.table.materialize(target.parent, &target.name);
+            self.engine.materialize(cx, target.parent, &target.name)?;
         } else if mode == RenameMode::Exchange {
             return Err(Stop::Errno(Errno::NoEnt));
         }

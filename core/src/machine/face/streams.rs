@@ -32,6 +32,10 @@ impl Streams {
         self.open.get(&fh).copied().ok_or(Stop::Errno(Errno::BadF))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub(super) fn close(&mut self, fh: Fh) -> Option<Ino> {
         self.open.remove(&fh)
     }
@@ -74,15 +78,16 @@ impl Machine {
             DirEntry { name, ino, kind, cookie: at, attr: None }
         }));
         if plus {
-            self.add_attributes(ino, &mut entries);
+            self.add_attributes(cx, ino, &mut entries);
         }
         Ok(Reply::Entries(entries))
     }
 
     /// Adds attributes, and with them a look-up, to all entries but `.` and `..`.
-    fn add_attributes(&mut self, dir: Ino, entries: &mut [DirEntry]) {
+    fn add_attributes(&mut self, cx: &mut Cx<'_>, dir: Ino, entries: &mut [DirEntry]) {
         for entry in entries.iter_mut().filter(|entry| entry.cookie > DOT_DOT) {
-            if let Some(ino) = self.engine.table.materialize(dir, &entry.name) {
+            // An entry that can't be used is shown all the same; its look-up says why.
+            if let Ok(Some(ino)) = self.engine.materialize(cx, dir, &entry.name) {
                 let node = self.engine.table.node_mut(ino);
                 node.lookups += 1;
                 entry.attr = Some(node.attr());

@@ -34,8 +34,28 @@ pub(crate) struct Call {
     request: StoreRequest,
     owner: Owner,
     retry: Retry,
+    patience: Patience,
+}
+
+/// How often something was tried, and until when it is worth trying.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
     tries: u32,
     give_up_ns: u64,
+}
+
+impl Patience {
+    /// Nothing was tried yet.
+    pub(crate) fn fresh(cx: &Cx<'_>, limits: &Limits) -> Self {
+        Self { tries: 0, give_up_ns: cx.now.mono_ns.saturating_add(limits.retry_ns) }
+    }
+
+    /// It failed: when to try it again, unless it is time to give up. `salt` tells it from others.
+    pub(crate) fn next_ns(&mut self, cx: &Cx<'_>, limits: &Limits, salt: u64) -> Option<u64> {
+        let at_ns = cx.now.mono_ns.saturating_add(backoff_ns(limits, self.tries, cx, salt));
+        self.tries += 1;
+        (at_ns < self.give_up_ns).then_some(at_ns)
+    }
 }
 
 /// A request that came to its end.
@@ -73,8 +93,22 @@ impl Calls {
         owner: Owner,
         retry: Retry,
     ) {
-        let give_up_ns = cx.now.mono_ns.saturating_add(limits.retry_ns);
-        self.issue(cx, Call { request, owner, retry, tries: 0, give_up_ns });
+        let patience = Patience::fresh(cx, limits);
+        self.issue(cx, Call { request, owner, retry, patience });
+    }
+
+    /// Sends a request later, however often it fails until it succeeds or is given up.
+    pub(crate) fn send_at(
+        &mut self,
+        cx: &mut Cx<'_>,
+        limits: &Limits,
+        at_ns: u64,
+        request: StoreRequest,
+        owner: Owner,
+    ) {
+        let (retry, patience) = (Retry::Always, Patience::fresh(cx, limits));
+        let call = Call { request, owner, retry, patience };
+        self.arm(cx, at_ns, Due::Retry(Box::new(call)));
     }
 
     /// Starts a job.
@@ -102,13 +136,10 @@ impl Calls {
         let mut call = self.calls.remove(&id)?;
         if let StoreOutcome::Failed(error) = &outcome
             && call.retry.covers(error)
+            && let Some(at_ns) = call.patience.next_ns(cx, limits, id.0)
         {
-            let at_ns = cx.now.mono_ns.saturating_add(backoff_ns(limits, call.tries, cx, id));
-            if at_ns < call.give_up_ns {
-                call.tries += 1;
-                self.arm(cx, at_ns, Due::Retry(Box::new(call)));
-                return None;
-            }
+            self.arm(cx, at_ns, Due::Retry(Box::new(call)));
+            return None;
         }
         Some(Done { owner: call.owner, outcome })
     }
@@ -153,10 +184,10 @@ impl Retry {
 
 /// How long to wait before the next try: doubles each time, half of it jitter. The jitter comes
 /// from the input: the low bits of its monotonic clock, and the effect's number.
-fn backoff_ns(limits: &Limits, tries: u32, cx: &Cx<'_>, id: EffectId) -> u64 {
+fn backoff_ns(limits: &Limits, tries: u32, cx: &Cx<'_>, salt: u64) -> u64 {
     let full = limits.backoff_min_ns.saturating_mul(1 << tries.min(20));
     let full = full.clamp(1, limits.backoff_max_ns.max(1));
-    full / 2 + mix(cx.now.mono_ns ^ id.0.rotate_left(32)) % (full / 2 + 1)
+    full / 2 + mix(cx.now.mono_ns ^ salt.rotate_left(32)) % (full / 2 + 1)
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).

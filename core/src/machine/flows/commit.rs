@@ -1,19 +1,18 @@
 //! A commit: data, then trees from the bottom up, then the snapshot, then the ref. Nothing is named
 //! before it is stored; nothing is sent that was not hashed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::calls::{Owner, Retry};
 use super::engine::{Cx, Engine};
 use super::job::{Changes, Job, JobOwner, Made, Product, Work};
 use super::plan::{Plan, PlannedBody};
 use super::publish::Publish;
+use super::puts::{PutFor, Puts};
 use super::task::packed_of;
 use super::trees::Asker;
 use super::upload::Uploads;
-use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, object_key};
-use crate::shapes::{CommitResult, Condition, Effect, Etag, Key, Reply};
-use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
+use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError};
+use crate::shapes::{CommitResult, Effect, Reply, StoreError, StoreOutcome};
 use crate::words::{Ino, Ticket, Time};
 
 /// What a commit asked to be loaded or computed.
@@ -53,24 +52,6 @@ pub(crate) enum CommitCall {
     ReadRef,
 }
 
-/// What an object was put for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PutFor {
-    Task(u64),
-    Tree(TreeKey),
-    Snapshot,
-}
-
-/// An object on its way.
-#[derive(Debug)]
-struct Put {
-    key: Key,
-    object: Hashed,
-    purpose: PutFor,
-    /// The wrong body that was found under its name, to be replaced.
-    wrong: Option<Etag>,
-}
-
 /// A tree whose nodes are on their way.
 #[derive(Debug, Default)]
 struct TreeMade {
@@ -97,10 +78,7 @@ pub(crate) struct Commit {
     pub(crate) plan: Plan,
     pub(crate) uploads: Uploads,
     phase: Phase,
-    puts: BTreeMap<u64, Put>,
-    queued: VecDeque<u64>,
-    sent: usize,
-    next_put: u64,
+    pub(super) puts: Puts,
     /// Changes of trees that wait for nodes.
     waiting: BTreeMap<TreeKey, (Option<NodeRef>, Changes)>,
     trees: BTreeMap<TreeKey, TreeMade>,
@@ -161,10 +139,7 @@ impl Engine {
             next: None,
             uploads: Uploads::of(&plan),
             phase: Phase::Data,
-            puts: BTreeMap::new(),
-            queued: VecDeque::new(),
-            sent: 0,
-            next_put: 0,
+            puts: Puts::default(),
             waiting: BTreeMap::new(),
             trees: BTreeMap::new(),
             trees_left: 0,
@@ -323,40 +298,6 @@ impl Engine {
         self.advance_commit(cx);
     }
 
-    /// Queues an object to be put.
-    pub(crate) fn put_object(
-        &mut self,
-        cx: &mut Cx<'_>,
-        kind: ObjectKind,
-        object: Hashed,
-        purpose: PutFor,
-    ) {
-        let Some(commit) = &mut self.commit else { return };
-        commit.next_put += 1;
-        let key = object_key(kind, &ObjectName::first(object.hash()));
-        commit.puts.insert(commit.next_put, Put { key, object, purpose, wrong: None });
-        commit.queued.push_back(commit.next_put);
-        self.send_puts(cx);
-    }
-
-    fn send_puts(&mut self, cx: &mut Cx<'_>) {
-        let limits = &self.shared.limits;
-        let Some(commit) = &mut self.commit else { return };
-        while commit.sent < limits.in_flight {
-            let Some(id) = commit.queued.pop_front() else { return };
-            let Some(put) = commit.puts.get(&id) else { continue };
-            let condition = match &put.wrong {
-                None => Condition::Absent,
-                Some(etag) => Condition::Matches(etag.clone()),
-            };
-            let (key, body) = (put.key.clone(), put.object.body().to_vec());
-            let request = StoreRequest::Put { key, body, condition };
-            commit.sent += 1;
-            let owner = Owner::Commit(self.commit_serial, CommitCall::Put(id));
-            self.calls.send(cx, limits, request, owner, Retry::Always);
-        }
-    }
-
     /// A store request of the commit was answered.
     pub(crate) fn commit_answered(
         &mut self,
@@ -364,73 +305,19 @@ impl Engine {
         call: CommitCall,
         outcome: StoreOutcome,
     ) {
-        let Some(commit) = &mut self.commit else { return };
         match call {
-            CommitCall::Put(id) => {
-                commit.sent -= 1;
-                let Some(put) = commit.puts.get_mut(&id) else { return };
-                match outcome.stored() {
-                    Ok(_) => {
-                        commit.objects += 1;
-                        commit.bytes += put.object.len_bytes();
-                        self.object_stored(cx, id);
-                    }
-                    Err(StoreError::Exists | StoreError::Mismatch) => {
-                        let request = StoreRequest::Get { key: put.key.clone(), range: None };
-                        let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
-                        self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
-                    }
-                    Err(error) => {
-                        let key = put.key.clone();
-                        self.commit_failed(cx, key, error);
-                    }
-                }
-                self.send_puts(cx);
-            }
+            CommitCall::Put(id) => self.put_answered(cx, id, outcome),
             CommitCall::Check(id) => self.existing_read(cx, id, outcome),
             CommitCall::Ref => self.ref_answered(cx, outcome),
             CommitCall::ReadRef => self.ref_read(cx, outcome),
         }
     }
 
-    /// The object that was there already was read: its bytes are checked, not its name trusted.
-    fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
-        let Some(put) = self.commit.as_mut().and_then(|c| c.puts.get_mut(&id)) else { return };
-        match outcome.got() {
-            Ok((bytes, etag)) => {
-                put.wrong = Some(etag);
-                let work = Work::Verify { hash: put.object.hash(), bytes };
-                self.calls.compute(
-                    cx,
-                    Job(work),
-                    JobOwner::Commit(self.commit_serial, CommitWork::Check(id)),
-                );
-            }
-            Err(StoreError::NotFound) => {
-                put.wrong = None;
-                self.put_again(cx, id);
-            }
-            Err(error) => {
-                let key = put.key.clone();
-                self.commit_failed(cx, key, error);
-            }
-        }
-    }
-
-    fn put_again(&mut self, cx: &mut Cx<'_>, id: u64) {
-        if let Some(commit) = &mut self.commit {
-            commit.queued.push_back(id);
-        }
-        self.send_puts(cx);
-    }
-
-    fn object_stored(&mut self, cx: &mut Cx<'_>, id: u64) {
+    /// An object is stored: go on with what it was put for.
+    pub(super) fn stored_for(&mut self, cx: &mut Cx<'_>, purpose: PutFor, object: &Hashed) {
         let Some(commit) = &mut self.commit else { return };
-        let Some(put) = commit.puts.remove(&id) else { return };
-        match put.purpose {
-            PutFor::Task(task) => {
-                self.task_stored(cx, task, ObjectName::first(put.object.hash()));
-            }
+        match purpose {
+            PutFor::Task(task) => self.task_stored(cx, task, ObjectName::first(object.hash())),
             PutFor::Tree(key) => {
                 let Some(made) = commit.trees.get_mut(&key) else { return };
                 made.waits_for -= 1;
@@ -440,7 +327,7 @@ impl Engine {
             }
             PutFor::Snapshot => {
                 commit.phase = Phase::Publish;
-                self.publish(cx, put.object.hash());
+                self.publish(cx, object.hash());
             }
         }
     }
@@ -455,12 +342,8 @@ impl Engine {
             (CommitWork::Tree(key), Made::Updated(built, changes)) => {
                 self.tree_updated(cx, key, built, changes);
             }
-            (CommitWork::Check(id), Made::Verified(Ok(_))) => self.object_stored(cx, id),
-            (CommitWork::Check(id), Made::Verified(Err(why))) => {
-                let Some(put) = self.commit.as_ref().and_then(|c| c.puts.get(&id)) else { return };
-                let key = put.key.clone();
-                self.report(cx, key, &format!("was damaged, and is replaced: {why}"));
-                self.put_again(cx, id);
+            (CommitWork::Check(id), Made::Verified(checked)) => {
+                self.existing_checked(cx, id, checked.map(|_| ()));
             }
             (CommitWork::Tree(_) | CommitWork::Check(_) | CommitWork::Locate(_), made) => {
                 unreachable!("{work:?} does not make {made:?}")

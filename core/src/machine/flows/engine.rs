@@ -52,7 +52,8 @@ pub(crate) enum WaitKey {
 #[derive(Debug)]
 pub(crate) struct Wake {
     pub(crate) key: WaitKey,
-    pub(crate) result: Result<(), Errno>,
+    /// To be tried again, refused, or left waiting for something else.
+    pub(crate) result: Result<(), Stop>,
 }
 
 /// The repository as the mount knows it.
@@ -71,6 +72,11 @@ pub(crate) struct Repo {
 impl Repo {
     pub(crate) fn links(&self) -> Option<NodeRef> {
         self.snapshot.as_ref().and_then(|snapshot| snapshot.links)
+    }
+
+    /// The number that no inode of the snapshot reaches.
+    pub(crate) fn next_ino(&self) -> Ino {
+        self.snapshot.as_ref().map_or(Ino::ROOT, |snapshot| snapshot.next_ino)
     }
 }
 
@@ -164,8 +170,8 @@ impl Engine {
         }
     }
 
-    /// Requests that wait for `key` are tried again, or answered with the error.
-    pub(crate) fn wake(&mut self, key: WaitKey, result: Result<(), Errno>) {
+    /// Requests that wait for `key` are tried again, refused, or wait for something else.
+    pub(crate) fn wake(&mut self, key: WaitKey, result: Result<(), Stop>) {
         self.woken.push_back(Wake { key, result });
     }
 

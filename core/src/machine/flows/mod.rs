@@ -10,6 +10,7 @@ mod piece;
 mod plan;
 mod pressure;
 mod publish;
+mod puts;
 mod report;
 mod spill;
 mod task;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::calls::{Owner, Retry};
-use super::engine::{Cx, Engine, WaitKey};
+use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::NodeKind;
 use super::job::{Job, JobOwner, Made, Product, Work};
 use super::trees::{Asker, CHECKS, said};
@@ -68,8 +68,48 @@ struct Loading {
 pub(crate) struct PieceLoads {
     /// Their memory is taken.
     loading: FxHashMap<PieceKey, Loading>,
-    /// They wait for memory.
-    queue: VecDeque<(PieceKey, Vec<Target>)>,
+    /// They wait for memory, none of them twice: in this order.
+    queue: VecDeque<PieceKey>,
+    queued: FxHashMap<PieceKey, Vec<Target>>,
+}
+
+impl PieceLoads {
+    /// Notes where a piece is wanted: by its load under way, by the one that waits for memory, or
+    /// by a new one.
+    fn add(&mut self, key: PieceKey, target: Target) {
+        let targets = match self.loading.get_mut(&key) {
+            Some(loading) => &mut loading.targets,
+            None => self.queued.entry(key).or_insert_with(|| {
+                self.queue.push_back(key);
+                Vec::new()
+            }),
+        };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+
+    /// Takes the first load in the queue out of it.
+    fn pop(&mut self) -> Option<(PieceKey, Vec<Target>)> {
+        let key = self.queue.pop_front()?;
+        Some((key, self.queued.remove(&key).unwrap_or_default()))
+    }
+
+    /// Puts the loads that `target` waits for first; whether that changes which one is the first.
+    fn favour(&mut self, target: &Target) -> bool {
+        let waits = |key: &PieceKey| self.queued.get(key).is_some_and(|all| all.contains(target));
+        let in_order = self.queue.front().is_some_and(waits);
+        let (mut first, rest): (VecDeque<_>, VecDeque<_>) =
+            self.queue.iter().partition(|k| waits(k));
+        first.extend(rest);
+        self.queue = first;
+        !in_order
+    }
+
+    /// Loads that are under way or wait for memory.
+    pub(crate) fn len(&self) -> usize {
+        self.loading.len() + self.queue.len()
+    }
 }
 
 /// Pieces of a range of a layout, each with its place in the file, and the holes between them.
@@ -171,20 +211,7 @@ impl Engine {
 
     /// Loads a piece, or joins a load of it that is under way.
     pub(crate) fn load_piece(&mut self, cx: &mut Cx<'_>, key: PieceKey, target: Target) {
-        if let Some(loading) = self.pieces.loading.get_mut(&key) {
-            if !loading.targets.contains(&target) {
-                loading.targets.push(target);
-            }
-            return;
-        }
-        if let Some((_, targets)) = self.pieces.queue.iter_mut().find(|(queued, _)| *queued == key)
-        {
-            if !targets.contains(&target) {
-                targets.push(target);
-            }
-            return;
-        }
-        self.pieces.queue.push_back((key, vec![target]));
+        self.pieces.add(key, target);
         self.start_loads(cx);
     }
 
@@ -216,8 +243,8 @@ impl Engine {
 
     /// The first load in the queue can't have memory.
     fn refuse_load(&mut self, cx: &mut Cx<'_>) {
-        let Some((key, targets)) = self.pieces.queue.pop_front() else { return };
-        self.wake(WaitKey::Piece(key), Err(Errno::Io));
+        let Some((key, targets)) = self.pieces.pop() else { return };
+        self.wake(WaitKey::Piece(key), Err(Stop::Errno(Errno::Io)));
         for target in targets {
             if let Target::Commit(serial, _) = target
                 && self.is_commit(serial)
@@ -239,29 +266,23 @@ impl Engine {
         let mut given = 0;
         for (id, task) in tasks {
             given += task.charged;
-            let again = task.unload().into_iter();
-            let again = again.map(|key| (key, vec![Target::Commit(serial, *id)]));
-            self.pieces.queue.extend(again);
+            for key in task.unload() {
+                self.pieces.add(key, Target::Commit(serial, *id));
+            }
         }
-        let is_first = |(_, targets): &(_, Vec<Target>)| targets.contains(&oldest);
-        let in_order = self.pieces.queue.front().is_some_and(is_first);
-        let queue = std::mem::take(&mut self.pieces.queue);
-        let (mut first, rest): (VecDeque<_>, VecDeque<_>) = queue.into_iter().partition(is_first);
-        first.extend(rest);
-        self.pieces.queue = first;
+        let is_other = self.pieces.favour(&oldest);
         self.shared.around().budget.give(given);
-        given > 0 || !in_order
+        given > 0 || is_other
     }
 
     /// Starts queued loads, as far as memory goes.
     pub(crate) fn start_loads(&mut self, cx: &mut Cx<'_>) {
-        while let Some((key, _)) = self.pieces.queue.front() {
-            let (key, len) = (*key, key.len);
-            // Twice: the bytes as they come in, and their place in the file.
+        while let Some(len) = self.pieces.queue.front().map(|key| key.len) {
+            // The bytes as they come in; their place in the file is taken when they are there.
             if !self.take_reserved(len) {
                 return;
             }
-            if let Some((_, targets)) = self.pieces.queue.pop_front() {
+            if let Some((key, targets)) = self.pieces.pop() {
                 self.pieces.loading.insert(key, Loading { targets, checks: 0 });
                 self.fetch_piece(cx, key);
             }
@@ -332,7 +353,7 @@ impl Engine {
         generation: u64,
         offset: u64,
         bytes: &Verified,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), Stop> {
         let Some(node) = self.table.get(ino).and_then(|node| node.file()) else { return Ok(()) };
         let file = Arc::clone(&node.file);
         let shared = Arc::clone(&self.shared);
@@ -346,11 +367,12 @@ impl Engine {
                 Installed::NoRoom => self.make_room(bytes.as_bytes().len() as u64 * 2, Some(ino)),
             }
         }
-        // Who waits for it asks again while dirty data goes, up to its deadline.
-        if self.begin_spill(cx) { Ok(()) } else { Err(Errno::Io) }
+        // Who waits for it waits for dirty data to go, and only then asks for it again.
+        let spills = self.begin_spill(cx);
+        Err(if spills { Stop::Wait(WaitKey::Room) } else { Stop::Errno(Errno::Io) })
     }
 
-    fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Errno> {
+    fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Stop> {
         let map = decode_xattrs(bytes).map_err(|_| Errno::Io)?;
         if let Some(node) = self.table.get_mut(ino)
             && node.xattrs.map.is_none()
@@ -366,7 +388,7 @@ impl Engine {
         let object = object_key(ObjectKind::Chunk, &key.object);
         self.report(cx, object.clone(), &said(error, why));
         self.shared.around().budget.give(key.len);
-        self.wake(WaitKey::Piece(key), Err(Errno::Io));
+        self.wake(WaitKey::Piece(key), Err(Stop::Errno(Errno::Io)));
         for target in loading.targets {
             match target {
                 Target::Commit(serial, _) if self.is_commit(serial) => {

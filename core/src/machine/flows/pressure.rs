@@ -66,6 +66,15 @@ impl Engine {
         true
     }
 
+    /// What could not be sent early may have gone another way: then it is looked for again when
+    /// memory runs short the next time.
+    pub(crate) fn forget_fruitless_spill(&self) {
+        let budget = self.shared.around().budget;
+        if self.commit.is_none() && !budget.is_low() {
+            budget.rest();
+        }
+    }
+
     /// Makes room for a write; whether there is some now.
     pub(crate) fn room_for_write(&mut self, len: u64) -> bool {
         let shared = Arc::clone(&self.shared);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::calls::{Owner, Retry};
-use super::commit::{Commit, CommitCall, PutFor, answer};
-use super::engine::{Branch, Cx, Engine, WaitKey};
+use super::commit::{Commit, CommitCall, answer};
+use super::engine::{Branch, Cx, Engine, Stop, WaitKey};
 use super::plan::{Planned, PlannedBody};
+use super::puts::PutFor;
 use crate::format::{Hash, Linked, ObjectKind, RefBody, Snapshot};
 use crate::machine::names::Record;
 use crate::shapes::{
@@ -21,8 +22,18 @@ pub(crate) struct Publish {
     body: RefBody,
     /// How often the same bytes were sent after an unknown outcome.
     resent: u32,
-    /// Whether the outcome is unknown, and nothing is under way to learn it.
-    idle: bool,
+    standing: Standing,
+}
+
+/// What is known of a ref that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// No answer was lost: an error says that the ref is where it was.
+    Sure,
+    /// An answer was lost. That put may be applied yet, whatever becomes of a later one.
+    Doubtful,
+    /// As doubtful, and nothing is under way to learn more.
+    Idle,
 }
 
 /// How often a ref is sent again while its outcome stays unknown and the ref unmoved.
@@ -89,12 +100,12 @@ impl Engine {
     pub(crate) fn publish(&mut self, cx: &mut Cx<'_>, snapshot: Hash) {
         let (Some(commit), Some(branch)) = (&mut self.commit, &self.repo.branch) else { return };
         let body = RefBody {
-            generation: branch.body.generation + 1,
+            generation: branch.body.generation.saturating_add(1),
             snapshot: Some(snapshot),
             gc_epoch: branch.body.gc_epoch,
             attempt: commit.request.as_ref().map_or(0, |request| request.attempt),
         };
-        commit.publish = Some(Publish { snapshot, body, resent: 0, idle: false });
+        commit.publish = Some(Publish { snapshot, body, resent: 0, standing: Standing::Sure });
         self.send_ref(cx);
     }
 
@@ -119,14 +130,21 @@ impl Engine {
 
     /// The put of the ref was answered.
     pub(crate) fn ref_answered(&mut self, cx: &mut Cx<'_>, outcome: StoreOutcome) {
-        match outcome.stored() {
-            Ok(etag) => self.published(cx, etag),
-            Err(StoreError::Mismatch | StoreError::Ambiguous) => self.read_ref(cx),
-            Err(error) => {
+        let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
+        match (outcome.stored(), publish.standing) {
+            (Ok(etag), _) => self.published(cx, etag),
+            (Err(StoreError::Ambiguous), _) => {
+                publish.standing = Standing::Doubtful;
+                self.read_ref(cx);
+            }
+            (Err(StoreError::Mismatch), _) => self.read_ref(cx),
+            (Err(error), Standing::Sure) => {
                 // Refused, or never applied: the ref is where it was.
                 let key = self.branch_key();
                 self.commit_failed(cx, key, error);
             }
+            // That is said of this put, not of the one whose answer was lost.
+            (Err(_), Standing::Doubtful | Standing::Idle) => self.unknown(cx),
         }
     }
 
@@ -189,21 +207,21 @@ impl Engine {
     fn unknown(&mut self, cx: &mut Cx<'_>) {
         let Some(commit) = &mut self.commit else { return };
         if let Some(publish) = &mut commit.publish {
-            publish.idle = true;
+            publish.standing = Standing::Idle;
         }
         let asked = commit.next.take().and_then(|next| next.ticket);
         let first = commit.request.as_mut().and_then(|request| request.ticket.take());
         answer(cx, asked.or(first), Reply::Commit(CommitResult::Unknown));
-        self.wake(WaitKey::Room, Err(Errno::NoSpc));
+        self.wake(WaitKey::Room, Err(Stop::Errno(Errno::NoSpc)));
     }
 
     /// Somebody waits for the end of a commit whose outcome is unknown: read the ref.
     pub(crate) fn settle_first(&mut self, cx: &mut Cx<'_>) {
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
-        if !std::mem::take(&mut publish.idle) {
+        if publish.standing != Standing::Idle {
             return;
         }
-        publish.resent = 0;
+        (publish.standing, publish.resent) = (Standing::Doubtful, 0);
         self.read_ref(cx);
     }
 
@@ -218,7 +236,8 @@ impl Engine {
         let next = commit.next.clone();
         self.put_back(*commit);
         // After a commit a spill may still make room; after a spill nothing does.
-        self.wake(WaitKey::Room, if spill { Err(Errno::NoSpc) } else { Ok(()) });
+        let no_room = Err(Stop::Errno(Errno::NoSpc));
+        self.wake(WaitKey::Room, if spill { no_room } else { Ok(()) });
         match next {
             Some(next) if spill => self.begin_commit(cx, next),
             // The attempt that it came to settle was given up: it shares the answer.
@@ -240,8 +259,8 @@ impl Engine {
             for (parent, name) in &planned.names {
                 self.set_record(*parent, name, *ino, &record);
             }
+            self.table.rebase(*ino, record);
             let node = self.table.node_mut(*ino);
-            node.base = Some(record);
             let unchanged = matches!((&node.xattrs.map, &planned.xattrs.map),
                 (Some(now), Some(then)) if Arc::ptr_eq(now, then));
             if unchanged {
@@ -293,12 +312,14 @@ impl Engine {
             }
         }
         self.table.gone.links.extend(&commit.plan.gone.links);
-        self.table.gone.bytes += commit.plan.gone.bytes;
+        let bytes = &mut self.table.gone.bytes;
+        *bytes = bytes.saturating_add(commit.plan.gone.bytes);
         self.let_go(&commit);
     }
 
     pub(crate) fn let_go(&mut self, commit: &Commit) {
-        self.shared.around().budget.set_spilling(false);
+        self.shared.around().budget.rest();
+        self.trees.forget_commit(self.commit_serial);
         self.table.held.clear();
         for ino in commit.plan.inodes.keys() {
             self.table.release(*ino);

@@ -14,8 +14,10 @@ impl Engine {
     /// Begins to send the largest changed files, until half of what is dirty is on its way; whether
     /// memory is on its way to being freed.
     pub(crate) fn begin_spill(&mut self, cx: &mut Cx<'_>) -> bool {
-        self.shared.around().budget.set_spilling(true);
+        let shared = Arc::clone(&self.shared);
+        let budget = shared.around().budget;
         if self.commit.is_some() {
+            budget.sends();
             self.settle_first(cx);
             return true;
         }
@@ -40,14 +42,17 @@ impl Engine {
             chosen.insert(ino, planned(self.table.node(ino), true));
         }
         if chosen.is_empty() {
+            budget.has_nothing_to_send();
             return false;
         }
+        budget.sends();
         self.table.held = chosen.keys().copied().collect();
         let mut plan = Plan { inodes: chosen, ..Plan::default() };
         let inos: Vec<Ino> = plan.inodes.keys().copied().collect();
         inos.into_iter().for_each(|ino| plan.seal(ino));
         self.start_commit(cx, None, plan);
-        true
+        // It may have failed at once.
+        self.commit.is_some()
     }
 
     /// All data of a spill is stored: it is the layout of its files now.

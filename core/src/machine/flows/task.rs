@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::commit::{Commit, CommitWork, PutFor};
+use super::commit::{Commit, CommitWork};
 use super::engine::{Cx, Engine};
 use super::job::{Job, JobOwner, Made, Work};
 use super::piece::{PieceKey, Target};
+use super::puts::PutFor;
 use super::trees::Asker;
 use crate::conc::Part;
 use crate::format::{Hashed, ObjectKind, ObjectName, Packed, Verified};

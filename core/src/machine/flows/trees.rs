@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::calls::{Owner, Retry};
 use super::commit::CommitWork;
-use super::engine::{Cx, Engine, WaitKey};
+use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::{AnyNode, Have, NodeKind};
 use super::job::{Job, JobOwner, Made, Product, Work};
 use crate::format::{Hash, NodeRef, ObjectKind, object_key};
@@ -35,6 +35,8 @@ struct Loading {
     node: NodeRef,
     askers: Vec<Asker>,
     checks: u32,
+    /// Whether it is being fetched or checked; else it is queued.
+    is_sent: bool,
 }
 
 /// What one asker has been given, and what it still lacks.
@@ -50,6 +52,11 @@ pub(crate) struct Trees {
     cache: Have,
     order: VecDeque<Hash>,
     loading: FxHashMap<Hash, Loading>,
+    /// Nodes to be fetched that requests wait for: they go before those of a commit.
+    urgent: VecDeque<Hash>,
+    queued: VecDeque<Hash>,
+    /// Nodes being fetched or checked, of which memory holds the bytes.
+    sent: usize,
     asked: FxHashMap<Asker, Asked>,
 }
 
@@ -67,6 +74,55 @@ impl Trees {
     /// An asker is done.
     pub(crate) fn forget(&mut self, asker: &Asker) {
         self.asked.remove(asker);
+    }
+
+    /// A commit has ended: whatever it asked for, nobody waits for it.
+    pub(crate) fn forget_commit(&mut self, ended: u64) {
+        self.asked
+            .retain(|asker, _| !matches!(asker, Asker::Commit(serial, _) if *serial == ended));
+    }
+
+    /// Askers that wait, and nodes being loaded.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.asked.len(), self.loading.len())
+    }
+
+    /// Notes that an asker waits for a node.
+    fn await_node(&mut self, asker: &Asker, kind: NodeKind, node: NodeRef) {
+        let hash = node.object.hash;
+        let fresh = || Loading { kind, node, askers: Vec::new(), checks: 0, is_sent: false };
+        let loading = self.loading.entry(hash).or_insert_with(fresh);
+        loading.askers.push(asker.clone());
+        if loading.is_sent {
+            return;
+        }
+        match asker {
+            Asker::Listing(_) | Asker::Layout(_) => self.urgent.push_back(hash),
+            Asker::Commit(..) => self.queued.push_back(hash),
+        }
+    }
+
+    /// The next node to be fetched that somebody still waits for.
+    fn next_to_fetch(&mut self) -> Option<NodeRef> {
+        while let Some(hash) = self.urgent.pop_front().or_else(|| self.queued.pop_front()) {
+            let Some(loading) = self.loading.get_mut(&hash).filter(|l| !l.is_sent) else {
+                continue;
+            };
+            if loading.askers.iter().any(|asker| self.asked.contains_key(asker)) {
+                loading.is_sent = true;
+                self.sent += 1;
+                return Some(loading.node);
+            }
+            self.loading.remove(&hash);
+        }
+        None
+    }
+
+    /// A node that was sent for is there, or will not come.
+    fn arrived(&mut self, hash: &Hash) -> Option<Loading> {
+        let loading = self.loading.remove(hash)?;
+        self.sent -= 1;
+        Some(loading)
     }
 
     fn keep(&mut self, hash: Hash, node: AnyNode) {
@@ -95,23 +151,21 @@ impl Engine {
             if let Some(found) = self.trees.cache.get(&hash) {
                 asked.have.insert(hash, found.clone());
             } else if asked.missing.insert(hash) {
-                self.load_node(cx, asker, kind, *node);
+                self.trees.await_node(asker, kind, *node);
             }
         }
         let ready = asked.missing.is_empty();
         self.trees.asked.insert(asker.clone(), asked);
+        self.send_nodes(cx);
         ready
     }
 
-    fn load_node(&mut self, cx: &mut Cx<'_>, asker: &Asker, kind: NodeKind, node: NodeRef) {
-        let hash = node.object.hash;
-        if let Some(loading) = self.trees.loading.get_mut(&hash) {
-            loading.askers.push(asker.clone());
-            return;
+    /// Fetches queued nodes, as far as the limit on requests in flight goes.
+    fn send_nodes(&mut self, cx: &mut Cx<'_>) {
+        while self.trees.sent < self.shared.limits.in_flight {
+            let Some(node) = self.trees.next_to_fetch() else { return };
+            self.fetch_node(cx, &node);
         }
-        let askers = vec![asker.clone()];
-        self.trees.loading.insert(hash, Loading { kind, node, askers, checks: 0 });
-        self.fetch_node(cx, &node);
     }
 
     fn fetch_node(&mut self, cx: &mut Cx<'_>, node: &NodeRef) {
@@ -148,7 +202,8 @@ impl Engine {
 
     fn node_loaded(&mut self, cx: &mut Cx<'_>, hash: Hash, node: &AnyNode) {
         self.trees.keep(hash, node.clone());
-        let Some(loading) = self.trees.loading.remove(&hash) else { return };
+        let Some(loading) = self.trees.arrived(&hash) else { return };
+        self.send_nodes(cx);
         for asker in loading.askers {
             let Some(asked) = self.trees.asked.get_mut(&asker) else { continue };
             asked.have.insert(hash, node.clone());
@@ -177,7 +232,8 @@ impl Engine {
     }
 
     fn node_failed(&mut self, cx: &mut Cx<'_>, hash: Hash, error: StoreError, why: &str) {
-        let Some(loading) = self.trees.loading.remove(&hash) else { return };
+        let Some(loading) = self.trees.arrived(&hash) else { return };
+        self.send_nodes(cx);
         let key = object_key(ObjectKind::Tree, &loading.node.object);
         self.report(cx, key.clone(), &said(&error, why));
         for asker in loading.askers {
@@ -194,8 +250,8 @@ impl Engine {
         error: &StoreError,
     ) {
         match asker {
-            Asker::Listing(ino) => self.wake(WaitKey::Listing(ino), Err(Errno::Io)),
-            Asker::Layout(ino) => self.wake(WaitKey::Layout(ino), Err(Errno::Io)),
+            Asker::Listing(ino) => self.wake(WaitKey::Listing(ino), Err(Stop::Errno(Errno::Io))),
+            Asker::Layout(ino) => self.wake(WaitKey::Layout(ino), Err(Stop::Errno(Errno::Io))),
             Asker::Commit(serial, _) if self.is_commit(serial) => {
                 self.commit_failed(cx, key.clone(), error.clone());
             }

@@ -11,4 +11,4 @@ pub(crate) use node::{
     DirNode, FileNode, Layout, LinkName, Node, NodeBody, OtherNode, Record, What, XattrState,
     kind_of, shown_mode,
 };
-pub(crate) use table::{Gone, Table, size_of};
+pub(crate) use table::{Gone, Table, Twice, size_of};

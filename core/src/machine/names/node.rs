@@ -244,8 +244,8 @@ impl Node {
         let (attr, links, size, rdev) = match &self.body {
             NodeBody::File(node) => return crate::conc::file_attr(&node.file),
             NodeBody::Dir(node) => {
-                let links = 2 + u32::try_from(node.dir.subdirs).unwrap_or(u32::MAX - 2);
-                (node.attr, links, DIRECTORY_BYTES, 0)
+                let subdirs = u32::try_from(node.dir.subdirs).unwrap_or(u32::MAX);
+                (node.attr, subdirs.saturating_add(2), DIRECTORY_BYTES, 0)
             }
             NodeBody::Other(OtherNode { attr, what: What::Symlink(target) }) => {
                 (*attr, attr.links, target.len() as u64, 0)

@@ -11,6 +11,13 @@ use crate::shapes::Name;
 use crate::sync::Arc;
 use crate::words::Ino;
 
+/// The largest inode number: no inode has it, so that there is always a next one.
+const INO_LAST: Ino = Ino(i64::MAX as u64);
+
+/// An inode number that stands for several inodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Twice(pub(crate) Ino);
+
 /// All inodes in memory.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -61,15 +68,21 @@ impl Table {
         self.nodes.get_mut(&ino).expect("a held inode is in the table")
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
 
-    /// A new inode number.
-    pub(crate) fn allocate(&mut self) -> Ino {
+    /// A new inode number, unless all are used up.
+    pub(crate) fn allocate(&mut self) -> Option<Ino> {
         let ino = self.next_ino;
-        self.next_ino = ino.next();
-        ino
+        (ino < INO_LAST).then(|| {
+            self.next_ino = ino.next();
+            ino
+        })
     }
 
     /// Adds a node. Its names count as children of their parents where those are resident.
@@ -87,19 +100,39 @@ impl Table {
         self.nodes.insert(node.ino, node);
     }
 
-    /// Makes the inode that `name` stands for resident; its number.
-    pub(crate) fn materialize(&mut self, parent: Ino, name: &Name) -> Option<Ino> {
-        let listing = self.nodes.get(&parent)?.dir()?.dir.listing.as_ref()?;
-        let slot = listing.get(name)?;
+    /// Makes the inode that `name` stands for resident; its number, or none when there is no such
+    /// name. A damaged snapshot may give one number to several inodes.
+    pub(crate) fn materialize(&mut self, parent: Ino, name: &Name) -> Result<Option<Ino>, Twice> {
+        let listing = self.nodes.get(&parent).and_then(Node::dir).map(|dir| &dir.dir.listing);
+        let listing = listing.and_then(Option::as_ref);
+        let Some(slot) = listing.and_then(|listing| listing.get(name)) else { return Ok(None) };
         let ino = slot.ino;
-        if !self.nodes.contains_key(&ino) {
-            let record: Record =
-                slot.record.clone().expect("an inode that no snapshot holds is resident");
-            let name = LinkName { parent, name: Arc::clone(name), pins: true };
-            let shared = Arc::clone(&self.shared);
-            self.add(Node::of_record(&record, name, &shared.limits));
+        if let Some(node) = self.nodes.get(&ino) {
+            let stands = node.names.iter().any(|n| n.parent == parent && n.name == *name);
+            return if stands { Ok(Some(ino)) } else { Err(Twice(ino)) };
         }
-        Some(ino)
+        let record = slot.record.clone().expect("an inode that no snapshot holds is resident");
+        let name = LinkName { parent, name: Arc::clone(name), pins: true };
+        let shared = Arc::clone(&self.shared);
+        self.add(Node::of_record(&record, name, &shared.limits));
+        Ok(Some(ino))
+    }
+
+    /// The snapshot that was just made says `record` of an inode. What became of the inode since
+    /// the cut is a difference from that, no more from the snapshot before.
+    pub(crate) fn rebase(&mut self, ino: Ino, record: Record) {
+        let node = self.nodes.get_mut(&ino).expect("a held inode is in the table");
+        let is_gone = node.names.is_empty() && ino != Ino::ROOT;
+        if is_gone {
+            let before = node.base.as_ref().map_or(0, |base| size_of(base.inode()));
+            let bytes = self.gone.bytes.saturating_sub(before);
+            self.gone.bytes = bytes.saturating_add(size_of(record.inode()));
+        }
+        match record {
+            Record::Linked(_) if is_gone || !node.linked => self.gone.links.insert(ino),
+            Record::Linked(_) | Record::Own(_) => self.gone.links.remove(&ino),
+        };
+        node.base = Some(record);
     }
 
     /// Gives an inode one more name.
@@ -115,14 +148,13 @@ impl Table {
         let at = node.names.iter().position(|n| n.parent == parent && n.name == *name);
         let removed = node.names.swap_remove(at.expect("an inode knows all its names"));
         if node.names.is_empty() {
-            self.count -= 1;
-            match &node.base {
-                Some(Record::Linked(linked)) => {
-                    self.gone.links.insert(ino);
-                    self.gone.bytes += size_of(&linked.inode);
-                }
-                Some(Record::Own(inode)) => self.gone.bytes += size_of(inode),
-                None => {}
+            // What the snapshot says of their number is a claim.
+            self.count = self.count.saturating_sub(1);
+            if let Some(base) = &node.base {
+                self.gone.bytes = self.gone.bytes.saturating_add(size_of(base.inode()));
+            }
+            if let Some(Record::Linked(_)) = &node.base {
+                self.gone.links.insert(ino);
             }
         }
         if removed.pins {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use vellum_core::machine::Holdings;
 use vellum_core::model::Body;
 use vellum_core::shapes::{DirEntry, Op, OpenFlags, Reply};
 use vellum_core::words::{Fh, Ino};
@@ -143,7 +144,8 @@ impl Player {
     }
 
     /// What every run ends with: the faults stop, everything is as the model says, a commit goes
-    /// through, and once everything is dropped no memory is held.
+    /// through, and nothing is held: neither once the kernel knows nothing any more, nor once
+    /// everything is removed.
     pub(super) fn finish(&mut self) -> Result<(), String> {
         self.note("-- the end".into());
         self.world.store.heal();
@@ -151,17 +153,30 @@ impl Player {
         self.strict = true;
         self.walk()?;
         self.commit(true)?;
+        self.let_go()?;
+        self.nothing_is_held()?;
         self.nothing_is_left()
     }
 
-    /// Drops everything; then no request, effect or memory may be left.
+    /// Removes everything; then nothing may be left of it.
     pub(super) fn nothing_is_left(&mut self) -> Result<(), String> {
-        self.drop_everything()?;
+        self.remove_below(Ino::ROOT)?;
+        self.let_go()?;
+        self.nothing_is_held()
+    }
+
+    /// No request, effect, inode or memory is left.
+    fn nothing_is_held(&mut self) -> Result<(), String> {
         self.world.run_until_quiet();
         let mount = self.seat.mount;
         let (unanswered, owed) = (self.world.unanswered(mount), self.world.owed_completions(mount));
         if (unanswered, owed) != (0, 0) {
             return Err(format!("{unanswered} requests and {owed} effects have no end"));
+        }
+        let holdings = self.world.actor(mount).machine.holdings();
+        let root = Holdings { inodes: 1, streams: 0, parked: 0, asked: 0, loads: 0 };
+        if holdings != root {
+            return Err(format!("held for nothing: {holdings:?}"));
         }
         match self.world.actor(mount).shared.memory_bytes().0 {
             0 => Ok(()),
@@ -169,13 +184,12 @@ impl Player {
         }
     }
 
-    /// Closes, forgets and unlinks everything.
-    fn drop_everything(&mut self) -> Result<(), String> {
+    /// Closes and forgets everything.
+    fn let_go(&mut self) -> Result<(), String> {
         let open: Vec<Fh> = self.seat.model.open().map(|(fh, ..)| fh).collect();
         for fh in open {
             self.both(&Op::Release { fh }, false)?;
         }
-        self.remove_below(Ino::ROOT)?;
         let known: Vec<Ino> = self.seat.model.known().collect();
         for ino in known {
             let count = self.seat.model.lookups(ino);

@@ -30,6 +30,7 @@ impl Player {
                 if shown != Some(snapshot) {
                     return Err(format!("committed {snapshot}, the branch names {shown:?}"));
                 }
+                self.snapshot_is_sound(&tree)?;
             }
             CommitResult::Failed { .. } if !self.strict => return Ok(()),
             CommitResult::Unknown if !self.strict => {

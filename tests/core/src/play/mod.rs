@@ -2,6 +2,8 @@
 
 mod check;
 mod commits;
+mod during;
+mod figures;
 mod overlap;
 mod player;
 mod race;
@@ -13,6 +15,7 @@ mod verbs;
 use vellum_sim::choice::Choices;
 use vellum_sim::store::Faults;
 
+pub use during::{Tally, during};
 pub use overlap::overlap;
 pub use player::{Player, Setting};
 pub use race::race;

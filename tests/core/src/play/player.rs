@@ -9,6 +9,7 @@ use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::Faults;
 use vellum_sim::world::{ActorId, World, text};
 
+use super::figures::bytes_of;
 use super::step::Step;
 use super::streams::Stream;
 
@@ -220,6 +221,12 @@ impl Player {
         match (model, machine) {
             (Ok(Reply::StatFs(a)), Ok(Reply::StatFs(b))) if a.inodes != b.inodes => {
                 Err(format!("{} inodes, the machine says {}", a.inodes, b.inodes))
+            }
+            (Ok(Reply::StatFs(_)), Ok(Reply::StatFs(b))) if self.maybe.is_empty() => {
+                match bytes_of(&self.committed) {
+                    bytes if bytes == b.used_bytes => Ok(()),
+                    bytes => Err(format!("{bytes} bytes, the machine says {}", b.used_bytes)),
+                }
             }
             (Ok(Reply::Attr(a)), Ok(Reply::Attr(b))) => {
                 let least = self.nonzero_bytes(a.ino);

@@ -1,0 +1,228 @@
+//! Commits: what becomes of the ref, of what leaves meanwhile, and of what is in flight.
+
+use vellum_core::format::RefBody;
+use vellum_core::shapes::{Caller, CommitResult, Name, Op, Reply, StoreError, XattrMode};
+use vellum_core::words::{Ino, Limits};
+use vellum_sim::mount;
+use vellum_sim::store::{Arranged, End};
+
+use crate::scene::{SECOND, Scene, always, name, noise};
+
+#[test]
+fn a_ref_whose_answer_was_lost_is_not_given_up_because_a_later_put_fails() {
+    for error in [StoreError::Denied, StoreError::NoSpace, StoreError::Unreachable] {
+        let mut scene = Scene::plain();
+        scene.file("a", b"text");
+        let late = Arranged::put("refs/", End::Late(300 * SECOND));
+        let then = always(Arranged::put("refs/", End::Refused(error.clone())));
+        scene.world.store.arranged = vec![late, then];
+        assert_eq!(scene.commit(), CommitResult::Unknown, "{error:?}");
+        scene.world.store.heal();
+        scene.world.run_until_quiet();
+        let head = mount::head(&scene.world.store);
+        scene.file("b", b"more");
+        scene.committed();
+        assert_ne!(mount::head(&scene.world.store), head);
+        scene.remount();
+        assert_eq!(scene.open("a").0.size, 4);
+    }
+}
+
+#[test]
+fn a_ref_that_was_refused_is_given_up() {
+    let mut scene = Scene::plain();
+    scene.file("a", b"text");
+    scene.world.store.arranged = vec![Arranged::put("refs/", End::Refused(StoreError::Denied))];
+    assert!(matches!(scene.commit(), CommitResult::Failed { error: StoreError::Denied, .. }));
+    scene.committed();
+}
+
+#[test]
+fn a_collected_repository_is_not_committed_to() {
+    let mut scene = Scene::plain();
+    let now = mount::branch(&mut scene.world.store).unwrap();
+    let body = RefBody { generation: now.generation + 1, gc_epoch: 1, attempt: 9, ..now };
+    mount::move_head(&mut scene.world.store, &body).unwrap();
+    scene.remount();
+    scene.file("a", b"text");
+    assert!(matches!(scene.commit(), CommitResult::Collected { .. }));
+}
+
+#[test]
+fn names_removed_while_a_commit_is_under_way_leave_no_trace() {
+    for removed in [&["a"][..], &["a", "b"]] {
+        let mut scene = Scene::plain();
+        let (attr, fh) = scene.create("a");
+        scene.write(fh, 0, &noise(1000, 1));
+        scene.ok(Op::Release { fh });
+        scene.link(attr.ino, "b");
+        let commit = scene.begin_commit();
+        removed.iter().for_each(|name| scene.unlink(name));
+        scene.end_commit(commit);
+        assert_eq!(scene.linked(), [attr.ino]);
+        scene.file("other", b"text");
+        scene.committed();
+        assert_eq!(scene.linked(), []);
+        let names = 2 - removed.len() as u64;
+        let snapshot = scene.snapshot();
+        assert_eq!((snapshot.files, snapshot.bytes), (2 + names.min(1), 4 + names.min(1) * 1000));
+    }
+}
+
+#[test]
+fn the_last_name_of_what_stayed_in_the_link_table_takes_it_out() {
+    let mut scene = Scene::plain();
+    let (attr, fh) = scene.create("b");
+    scene.ok(Op::Release { fh });
+    let (parent, caller) = (Ino::ROOT, Caller::default());
+    let made = scene.ok(Op::MakeDir { parent, name: name("d"), mode: 0o755, caller });
+    let Reply::Entry(dir) = made else { panic!("{made:?}") };
+    scene.ok(Op::Link { ino: attr.ino, to_parent: dir.ino, to_name: name("a") });
+    scene.committed();
+    scene.remount();
+    // The directory of the other name was not looked at: the inode stays where it is.
+    scene.unlink("b");
+    scene.committed();
+    assert_eq!(scene.linked(), [attr.ino]);
+    scene.ok(Op::Lookup { parent, name: name("d") });
+    scene.ok(Op::Unlink { parent: dir.ino, name: name("a") });
+    scene.committed();
+    assert_eq!((scene.linked(), scene.snapshot().files), (Vec::new(), 2));
+}
+
+#[test]
+fn a_file_changed_and_removed_while_a_commit_is_under_way_is_counted_once() {
+    for fails in [false, true] {
+        let mut scene = Scene::plain();
+        scene.file("a", &noise(1000, 1));
+        scene.committed();
+        let (_, fh) = scene.open("a");
+        scene.write(fh, 1000, &noise(500, 2));
+        if fails {
+            let denied = End::Refused(StoreError::Denied);
+            scene.world.store.arranged = vec![Arranged::put("refs/", denied)];
+        }
+        let commit = scene.begin_commit();
+        scene.unlink("a");
+        let result = scene.end_commit(commit);
+        assert_eq!(matches!(result, CommitResult::Failed { .. }), fails, "{result:?}");
+        scene.committed();
+        assert_eq!((scene.snapshot().files, scene.snapshot().bytes), (1, 0));
+    }
+}
+
+/// Creates so many directories, each with one below it that holds a link: two objects of the next
+/// commit.
+fn directories(scene: &mut Scene, count: u64) {
+    for at in 0..count {
+        let caller = Caller::default();
+        let (parent, text) = (Ino::ROOT, format!("d{at}"));
+        let made = scene.ok(Op::MakeDir { parent, name: name(&text), mode: 0o755, caller });
+        let Reply::Entry(attr) = made else { panic!("{made:?}") };
+        let op = Op::MakeDir { parent: attr.ino, name: name("e"), mode: 0o755, caller };
+        let made = scene.ok(op);
+        let Reply::Entry(attr) = made else { panic!("{made:?}") };
+        let (parent, name) = (attr.ino, name_of(at));
+        scene.ok(Op::Symlink { parent, name, target: b"t"[..].into(), caller });
+    }
+}
+
+fn name_of(at: u64) -> Name {
+    name(&format!("s{at}"))
+}
+
+#[test]
+fn checks_of_what_is_there_already_count_as_in_flight() {
+    let mut scene = Scene::new(Limits { in_flight: 4, ..Limits::default() });
+    directories(&mut scene, 60);
+    scene.world.store.arranged = vec![Arranged::put("refs/", End::Refused(StoreError::Denied))];
+    assert!(matches!(scene.commit(), CommitResult::Failed { .. }));
+    let gets = scene.gets();
+    let commit = scene.begin_commit();
+    let mut most = 0;
+    let result = loop {
+        most = most.max(scene.world.in_flight(scene.mount));
+        if let Some(reply) = scene.world.take_reply(scene.mount, commit) {
+            break reply;
+        }
+        assert!(scene.world.run_one());
+    };
+    assert!(matches!(result, Ok(Reply::Commit(CommitResult::Committed { .. }))), "{result:?}");
+    assert!(scene.gets() - gets >= 60, "each object is there already, and is checked");
+    assert!((3..=4).contains(&most), "{most} in flight");
+}
+
+#[test]
+fn nodes_of_a_big_directory_are_asked_for_a_few_at_a_time() {
+    let mut scene = Scene::plain();
+    let caller = Caller::default();
+    for at in 0..3_000 {
+        let name = name_of(at);
+        scene.ok(Op::Symlink { parent: Ino::ROOT, name, target: b"t"[..].into(), caller });
+    }
+    scene.committed();
+    scene.limits.in_flight = 2;
+    scene.remount();
+    let gets = scene.gets();
+    let look = scene.send(Op::Lookup { parent: Ino::ROOT, name: name_of(7) });
+    let mut most = 0;
+    while scene.world.take_reply(scene.mount, look).is_none() {
+        most = most.max(scene.world.in_flight(scene.mount));
+        assert!(scene.world.run_one());
+    }
+    assert!(scene.gets() - gets > 4, "{} nodes", scene.gets() - gets);
+    assert_eq!(most, 2);
+}
+
+#[test]
+fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
+    let mut scene = Scene::plain();
+    scene.file("a", b"text");
+    let exists = End::Refused(StoreError::Exists);
+    scene.world.store.arranged = vec![always(Arranged::put("chunks/", exists))];
+    let (start, gets) = (scene.world.now().mono_ns, scene.gets());
+    let commit = scene.begin_commit();
+    let result = loop {
+        if let Some(reply) = scene.world.take_reply(scene.mount, commit) {
+            break reply;
+        }
+        assert!(scene.gets() - gets < 60, "in {} ns", scene.world.now().mono_ns - start);
+        scene.world.run_one();
+    };
+    let failed = |result: &CommitResult| {
+        matches!(result, CommitResult::Failed { error: StoreError::NotFound, .. })
+    };
+    assert!(matches!(&result, Ok(Reply::Commit(result)) if failed(result)), "{result:?}");
+    let waited = scene.world.now().mono_ns - start;
+    assert!((60 * SECOND..=121 * SECOND).contains(&waited), "{waited} ns");
+    scene.world.store.heal();
+    scene.committed();
+}
+
+#[test]
+fn nothing_is_kept_of_a_commit_that_failed() {
+    const COUNT: u64 = 30;
+    let mut scene = Scene::plain();
+    directories(&mut scene, COUNT);
+    scene.committed();
+    for round in 0..10 {
+        scene.remount();
+        // Trees of two levels: one is made when the one below it is stored, at any time.
+        for at in 0..COUNT {
+            let mut ino = Ino::ROOT;
+            for text in [format!("d{at}"), "e".into(), format!("s{at}")] {
+                let found = scene.ok(Op::Lookup { parent: ino, name: name(&text) });
+                let Reply::Entry(attr) = found else { panic!("{found:?}") };
+                ino = attr.ino;
+            }
+            let (name, value) = (name("user.a"), vec![round as u8].into());
+            scene.ok(Op::SetXattr { ino, name, value, mode: XattrMode::Either });
+        }
+        let denied = Arranged::put("trees/", End::Refused(StoreError::Denied));
+        scene.world.store.arranged = vec![Arranged { skips: 5 + 2 * round, ..denied }];
+        assert!(matches!(scene.commit(), CommitResult::Failed { .. }));
+        scene.world.run_until_quiet();
+        let holdings = scene.world.actor(scene.mount).machine.holdings();
+        assert_eq!((holdings.asked, holdings.loads), (0, 0), "{round}");
+    }
+}

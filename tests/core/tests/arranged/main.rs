@@ -1,0 +1,8 @@
+//! Situations that random sequences seldom come to: each is arranged, step by step.
+#![allow(clippy::unwrap_used)]
+
+mod commits;
+mod hostile;
+mod limits;
+mod memory;
+mod scene;

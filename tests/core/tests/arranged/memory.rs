@@ -1,0 +1,180 @@
+//! Memory that runs short: of reads, of commits, and of what is sent early.
+
+use vellum_core::shapes::{Attr, CommitResult, Op, Reply, StoreError};
+use vellum_core::words::{Errno, Fh, Limits};
+use vellum_sim::store::{Arranged, End};
+
+use crate::scene::{KIB, SECOND, Scene, always, noise};
+
+#[test]
+fn many_small_gaps_of_a_block_are_filled_in_little_memory() {
+    let limits = Limits { memory_bytes: 1 << 20, reserve_bytes: 256 * KIB, ..Limits::default() };
+    for during_a_commit in [false, true] {
+        let mut scene = Scene::new(limits.clone());
+        let mut data = noise(64 * KIB, 1);
+        scene.file("a", &data);
+        scene.committed();
+        scene.remount();
+        let (_, fh) = scene.open("a");
+        for at in (0..64 * KIB).step_by(16) {
+            scene.write(fh, at, b"!");
+            data[at as usize] = b'!';
+        }
+        let commit = during_a_commit.then(|| scene.begin_commit());
+        let gets = scene.gets();
+        assert_eq!(scene.read(fh, 64 * KIB), data);
+        assert!(scene.gets() - gets <= 2, "{} gets", scene.gets() - gets);
+        if let Some(commit) = commit {
+            assert!(matches!(scene.end_commit(commit), CommitResult::Committed { .. }));
+        }
+        assert_eq!(scene.read(fh, 64 * KIB), data);
+    }
+}
+
+/// A cold file, and so much dirty data that there is room to fetch it, and none to keep it.
+fn without_room() -> (Scene, Fh, Vec<u8>) {
+    let (memory_bytes, reserve_bytes) = (640 * KIB, 100 * KIB);
+    let mut scene = Scene::new(Limits { memory_bytes, reserve_bytes, ..Limits::default() });
+    let data = noise(64 * KIB, 1);
+    scene.file("cold", &data);
+    scene.committed();
+    scene.remount();
+    let (_, cold) = scene.open("cold");
+    let (Attr { ino: dirty_ino, .. }, dirty) = scene.create("dirty");
+    let refused = End::Refused(StoreError::Unreachable);
+    scene.world.store.arranged = vec![always(Arranged::put("chunks/", refused))];
+    // Whole blocks first; then a byte in each, which takes 20 KiB at most.
+    for (len, room) in [(64 * KIB, 200 * KIB), (1, 24 * KIB)] {
+        while scene.room() > room {
+            let end = scene.size(dirty_ino).next_multiple_of(64 * KIB);
+            scene.write(dirty, end, &noise(len, end));
+        }
+    }
+    (scene, cold, data)
+}
+
+#[test]
+fn a_read_without_room_waits_for_some_and_does_not_fetch_in_a_loop() {
+    let (mut scene, cold, data) = without_room();
+    let gets = scene.gets();
+    let read = scene.send(Op::Read { fh: cold, offset: 0, len: 64 << 10 });
+    let until = scene.world.now().mono_ns + 3 * SECOND;
+    scene.world.run_until(until);
+    assert_eq!(scene.gets() - gets, 1);
+    scene.world.store.heal();
+    assert_eq!(scene.wait(read), Ok(Reply::Data(data)));
+    assert!(scene.gets() - gets <= 3, "{} gets", scene.gets() - gets);
+}
+
+#[test]
+fn a_read_that_never_gets_room_is_eio() {
+    let (mut scene, cold, _) = without_room();
+    let start = scene.world.now().mono_ns;
+    let read = Op::Read { fh: cold, offset: 0, len: 64 << 10 };
+    assert_eq!(scene.world.ask(scene.mount, read), Err(Errno::Io));
+    assert!(scene.world.now().mono_ns - start <= scene.limits.read_deadline_ns);
+}
+
+#[test]
+fn a_piece_that_a_task_gave_back_is_loaded_once_for_all_that_want_it() {
+    let (memory_bytes, reserve_bytes) = (KIB * KIB, 32 * KIB);
+    let limits = Limits { memory_bytes, reserve_bytes, block_bytes: 1 << 10, ..Limits::default() };
+    let mut scene = Scene::new(Limits { in_flight: 3, ..limits });
+    // Three files of one content, each in an object of its own: one piece.
+    for text in ["2", "4", "5"] {
+        scene.file(text, &noise(11 * KIB, 2));
+        scene.committed();
+    }
+    scene.file("1", &noise(28 * KIB, 1));
+    scene.committed();
+    scene.file("3", &noise(5 * KIB, 3));
+    scene.committed();
+    scene.remount();
+    // Three objects that need no load, then those of 1, of 2 and 3, and of 4.
+    for (seed, text) in (10..).zip(["00", "01", "02"]) {
+        scene.file(text, &noise(60 * KIB, seed));
+    }
+    let mut open = Vec::new();
+    for text in ["1", "2", "3", "4"] {
+        let (_, fh) = scene.open(text);
+        scene.write(fh, 0, b"!");
+        open.push(fh);
+    }
+    let read = scene.open("5");
+    scene.world.store.slow = vec![("chunks/".into(), SECOND)];
+    let refused = Arranged::put("chunks/", End::Refused(StoreError::Throttled));
+    scene.world.store.arranged = vec![Arranged { skips: 2, ..refused }];
+    let commit = scene.begin_commit();
+    // What is written after the cut takes all memory but the reserve.
+    let (_, filler) = scene.create("filler");
+    let mut at = 0;
+    while scene.room() > 2 * KIB {
+        scene.write(filler, at, &noise(KIB, at));
+        at += KIB;
+    }
+    let half = scene.world.now().mono_ns + SECOND / 2;
+    scene.world.run_until(half);
+    // Who asks for the piece before the tasks do is gone when it comes.
+    scene.send(Op::Read { fh: read.1, offset: 0, len: 11 << 10 });
+    scene.ok(Op::Release { fh: read.1 });
+    scene.ok(Op::Forget { ino: read.0.ino, count: 1 });
+    let result = scene.end_commit(commit);
+    assert!(matches!(result, CommitResult::Committed { .. }), "{result:?}");
+    scene.world.store.heal();
+    scene.world.run_until_quiet();
+    for fh in open.into_iter().chain([filler]) {
+        scene.ok(Op::Release { fh });
+    }
+    scene.committed();
+    scene.remount();
+    for (text, len, seed) in [("1", 28, 1), ("2", 11, 2), ("3", 5, 3), ("4", 11, 2)] {
+        let (_, fh) = scene.open(text);
+        let mut data = noise(len * KIB, seed);
+        data[0] = b'!';
+        assert_eq!(scene.read(fh, len * KIB), data, "{text}");
+    }
+}
+
+#[test]
+fn data_is_sent_early_again_once_what_could_not_be_sent_is_gone() {
+    let (memory_bytes, reserve_bytes) = (64 * KIB * KIB, 64 * KIB);
+    let mut scene = Scene::new(Limits { memory_bytes, reserve_bytes, ..Limits::default() });
+    let data = noise(64 * KIB, 1);
+    let fill = |scene: &mut Scene, fh, mib: u64| {
+        (0..mib * 16).for_each(|at| scene.write(fh, at * 64 * KIB, &data));
+    };
+    let puts = |scene: &mut Scene| {
+        scene.world.run_until_quiet();
+        scene.world.store.counts().put.requests
+    };
+    let (Attr { ino, .. }, temporary) = scene.create("temporary");
+    scene.unlink("temporary");
+    fill(&mut scene, temporary, 40);
+    assert_eq!(puts(&mut scene), 0, "a file without a name is sent");
+    scene.ok(Op::Release { fh: temporary });
+    scene.ok(Op::Forget { ino, count: 1 });
+    assert!(scene.room() > 63 * KIB * KIB);
+    let (_, fh) = scene.create("named");
+    fill(&mut scene, fh, 34);
+    assert!(puts(&mut scene) > 0, "more than half is taken, and nothing is sent");
+}
+
+#[test]
+fn data_is_sent_early_although_something_else_can_not_be() {
+    let (memory_bytes, reserve_bytes) = (4 << 20, 64 * KIB);
+    let mut scene = Scene::new(Limits { memory_bytes, reserve_bytes, ..Limits::default() });
+    let (_, temporary) = scene.create("temporary");
+    let (_, second) = scene.open("temporary");
+    scene.unlink("temporary");
+    for at in (0..33 << 16).step_by(64 << 10) {
+        scene.write(temporary, at, &noise(64 * KIB, at));
+    }
+    // What it took ahead goes with a handle.
+    scene.ok(Op::Release { fh: second });
+    let (_, fh) = scene.create("named");
+    for at in (0..3 << 19).step_by(64 << 10) {
+        scene.write(fh, at, &noise(64 * KIB, at));
+    }
+    scene.world.run_until_quiet();
+    assert!(scene.world.store.counts().put.requests > 0, "nothing is sent");
+}
