@@ -15,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 pub use exit::{CliError, Exit};
 pub use text::author;
-pub(crate) use text::{number, parse_size, size};
+pub(crate) use text::{count, number, parse_size, quoted, size};
 
 use args::{Cli, Command};
 
@@ -25,8 +25,12 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version too; a closed pipe is nobody's error.
-            let _ = error.print();
+            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                report(&usage(&error), true);
+            } else {
+                // Help and version too; a closed pipe is nobody's error.
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
         }
     };
@@ -35,12 +39,25 @@ pub fn main() -> ExitCode {
     let exit = match run(cli.command) {
         Ok(exit) => exit,
         Err(error) => {
-            let text = if json { error.json().to_string() } else { error.to_string() };
-            let _ = writeln!(io::stderr(), "{text}");
+            report(&error, json);
             error.exit
         }
     };
     ExitCode::from(exit.code())
+}
+
+/// A command line that can't be read, in the shape of every other error.
+fn usage(error: &clap::Error) -> CliError {
+    let text = error.render().to_string();
+    let (what, remedy) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    CliError::new(Exit::Usage, what.trim(), remedy.trim())
+}
+
+/// Says on standard error what went wrong.
+pub(crate) fn report(error: &CliError, json: bool) {
+    let text = if json { error.json().to_string() } else { error.to_string() };
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn run(command: Command) -> Result<Exit, CliError> {

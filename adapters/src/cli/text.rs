@@ -1,4 +1,7 @@
-//! Numbers, sizes and times as people read and write them.
+//! Numbers, sizes, times and paths as people read and write them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
@@ -38,9 +41,24 @@ pub(crate) fn number(number: u64) -> String {
 }
 
 /// `1` and `file` as `1 file`, `2` as `2 files`.
-pub(super) fn count(count: u64, noun: &str) -> String {
+pub(crate) fn count(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", number(count))
+}
+
+/// A path as a word that a shell reads as that path.
+pub(crate) fn quoted(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    // An argument that begins with a dash would be an option.
+    let dash = if bytes.first() == Some(&b'-') { "./" } else { "" };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => format!("{dash}{text}"),
+        Ok(text) if !text.contains(char::is_control) => {
+            format!("'{dash}{}'", text.replace('\'', r"'\''"))
+        }
+        Ok(_) | Err(_) => format!("$'{dash}{}'", bytes.escape_ascii()),
+    }
 }
 
 /// A time in UTC.
@@ -101,6 +119,18 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         let files = [0, 1, 2000].map(|files| count(files, "file"));
         assert_eq!(files, ["0 files", "1 file", "2,000 files"]);
+    }
+
+    #[test]
+    fn paths_are_quoted_as_a_shell_reads_them() {
+        let say = |bytes: &[u8]| quoted(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(say(b"/mnt/a-b_1.x"), "/mnt/a-b_1.x");
+        assert_eq!(say(b"/mnt/a b"), "'/mnt/a b'");
+        assert_eq!(say("/mnt/ä".as_bytes()), "'/mnt/ä'");
+        assert_eq!(say(b"it's"), r"'it'\''s'");
+        assert_eq!(say(b"a\nb\xff'"), r"$'a\nb\xff\''");
+        assert_eq!(say(b"-x"), "./-x");
+        assert_eq!(say(b""), "''");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use rustix::process::geteuid;
 use tokio::sync::oneshot;
 use vellum_core::words::Ino;
 
@@ -80,7 +81,7 @@ fn raise_read_ahead(point: &Path) {
 fn config(options: &Options) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
-        MountOption::FSName(options.source.clone()),
+        MountOption::FSName(source_option(&options.source, geteuid().is_root())),
         // Not `MountOption::Subtype`, which is dropped when root mounts without a helper.
         MountOption::CUSTOM("subtype=vellum".into()),
         MountOption::DefaultPermissions,
@@ -92,6 +93,12 @@ fn config(options: &Options) -> Config {
     // Measured: a second event-loop thread makes a single stream three times slower.
     config.n_threads = Some(1);
     config
+}
+
+/// The source as a mount option. Root gives it to the kernel, which takes it as it is; other
+/// users' goes through fusermount3, which splits options at commas that no backslash precedes.
+fn source_option(source: &str, is_root: bool) -> String {
+    if is_root { source.to_owned() } else { source.replace('\\', r"\\").replace(',', r"\,") }
 }
 
 /// The kernel's caches of one mount.

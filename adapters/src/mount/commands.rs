@@ -1,5 +1,7 @@
 //! The commands, as `main` calls them.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
@@ -7,8 +9,10 @@ use super::control::client;
 use super::control::protocol::{
     Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
 };
+use super::interrupt::Watch;
+use super::unmount::clear_dead;
 use super::{background, open, point};
-use crate::cli::{CliError, Exit, author, number, print, size};
+use crate::cli::{CliError, Exit, author, count, number, print, quoted, size};
 
 /// Changes that `umount` lists before it says how many more there are.
 const LISTED: usize = 20;
@@ -30,8 +34,11 @@ pub fn run_mount(args: MountArgs) -> Result<Exit, CliError> {
         });
     }
     let full = point::check(&args.mount_point)?;
-    let Answer::Mounted(about) = background::start(&full)? else { return Err(unexpected()) };
-    show_mounted(&about, json)?;
+    let Answer::Mounted(about) = background::start(&full, json)? else {
+        return Err(unexpected());
+    };
+    let done = format!("{} is mounted at {}", about.source, about.mount_point);
+    show_mounted(&about, json).map_err(|error| not_shown(&done, error))?;
     Ok(Exit::Ok)
 }
 
@@ -71,13 +78,12 @@ pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
 /// The branch was moved, the store refused, or nothing is mounted there.
 pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
     let signed = Signed { author: args.author.unwrap_or_else(author), message: args.message };
-    let answer = client::ask(&args.mount_point, Command::Commit(signed))?;
-    let Answer::Commit(commit) = answer else { return Err(unexpected()) };
-    if args.json {
-        print_json(&json!(commit))?;
-    } else {
-        print(&commit_text(&commit))?;
-    }
+    let watch = watch("the commit", &args.mount_point, args.json);
+    let answer = client::ask(&args.mount_point, Command::Commit(signed));
+    watch.give_way();
+    let Answer::Commit(commit) = answer? else { return Err(unexpected()) };
+    let shown = if args.json { print_json(&json!(commit)) } else { print(&commit_text(&commit)) };
+    shown.map_err(|error| not_shown(commit_text(&commit).trim_end(), error))?;
     Ok(Exit::Ok)
 }
 
@@ -97,32 +103,64 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
     } else {
         Uncommitted::Refuse
     };
-    let shown = args.mount_point.display();
-    match client::ask(&args.mount_point, Command::Unmount(uncommitted))? {
-        Answer::Unmounted(commit) if args.json => {
-            print_json(&json!({"unmounted": true, "commit": commit}))?;
-            Ok(Exit::Ok)
-        }
-        Answer::Unmounted(commit) => {
-            print(&commit.as_ref().map(commit_text).unwrap_or_default())?;
-            Ok(Exit::Ok)
-        }
-        Answer::Dirty(diff) if args.json => {
-            print_json(&json!({"unmounted": false, "diff": diff}))?;
+    if args.discard && clear_dead(&args.mount_point)? {
+        return unmounted(None, args.json);
+    }
+    let watch = watch("the unmounting", &args.mount_point, args.json);
+    let answer = client::ask(&args.mount_point, Command::Unmount(uncommitted));
+    watch.give_way();
+    match answer? {
+        Answer::Unmounted(commit) => unmounted(commit.as_ref(), args.json),
+        Answer::Dirty(dirty) if args.json => {
+            print_json(&json!({"unmounted": false, "diff": dirty.diff}))?;
             Ok(Exit::Differs)
         }
-        Answer::Dirty(diff) => {
-            print(&diff_text(&diff, LISTED))?;
-            Err(CliError::new(
-                Exit::Differs,
-                format!("{shown} has uncommitted changes; its daemon keeps them"),
-                format!("vellum umount {shown} --commit publishes them, --discard drops them"),
-            ))
+        Answer::Dirty(dirty) => {
+            print(&diff_text(&dirty.diff, LISTED))?;
+            Err(uncommitted_kept(&args.mount_point, dirty.can_commit))
         }
         Answer::Mounted(_) | Answer::Status(_) | Answer::Diff(_) | Answer::Commit(_) => {
             Err(unexpected())
         }
     }
+}
+
+fn unmounted(commit: Option<&CommitAnswer>, json: bool) -> Result<Exit, CliError> {
+    let text = commit.map(commit_text).unwrap_or_default();
+    let shown =
+        if json { print_json(&json!({"unmounted": true, "commit": commit})) } else { print(&text) };
+    let done = format!("{}{}unmounted", text.trim_end(), if text.is_empty() { "" } else { "; " });
+    shown.map_err(|error| not_shown(&done, error))?;
+    Ok(Exit::Ok)
+}
+
+fn uncommitted_kept(point: &Path, can_commit: bool) -> CliError {
+    let at = quoted(point);
+    let remedy = if can_commit {
+        format!("vellum umount {at} --commit publishes them, --discard drops them")
+    } else {
+        format!(
+            "no branch is mounted, so they can't be committed: copy what you need elsewhere, \
+             then vellum umount {at} --discard drops them"
+        )
+    };
+    let what = format!("{} has uncommitted changes; its daemon keeps them", point.display());
+    CliError::new(Exit::Differs, what, remedy)
+}
+
+/// Says on Ctrl-C that the daemon goes on with `work`.
+fn watch(work: &'static str, point: &Path, json: bool) -> Watch {
+    let point = point.to_path_buf();
+    Watch::start(json, move || {
+        let what = format!("interrupted; {work} of {} goes on in its daemon", point.display());
+        let remedy = format!("vellum status {} shows what has become of it", quoted(&point));
+        CliError::new(Exit::Interrupted, what, remedy)
+    })
+}
+
+/// The error for what was done, `done`, and could not be told.
+fn not_shown(done: &str, error: CliError) -> CliError {
+    CliError { what: format!("{done}; but {}", error.what), ..error }
 }
 
 fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
@@ -131,6 +169,11 @@ fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
         print_json(&json!(about))
     } else if *read_only {
         print(&format!("{source} is mounted at {mount_point}, read-only\n"))
+    } else if !about.can_commit {
+        print(&format!(
+            "{source} is mounted at {mount_point}; it is no branch, so edits can't be committed: \
+             they are in the memory of its daemon, and end with it\n"
+        ))
     } else {
         print(&format!(
             "{source} is mounted at {mount_point}; until they are committed, edits do not survive \
@@ -147,10 +190,10 @@ fn status_text(status: &StatusAnswer) -> String {
     let mut lines = vec![
         ("mount", status.mount.mount_point.clone()),
         ("source", status.mount.source.clone()),
-        ("branch", status.branch.clone().unwrap_or_else(|| "none".into())),
+        ("branch", status.branch.clone().unwrap_or_else(|| "none: it can't be committed".into())),
         ("base", status.base.clone().unwrap_or_else(|| "empty".into())),
     ];
-    let (changed, dirty) = (number(status.changed_inodes), size(status.dirty_bytes));
+    let (changed, dirty) = (count(status.changed_inodes, "inode"), size(status.dirty_bytes));
     let uncommitted = match (status.dirty, status.committing) {
         (false, _) => "nothing".to_owned(),
         (true, false) => format!("{changed} changed, {dirty} in memory only"),
@@ -158,6 +201,9 @@ fn status_text(status: &StatusAnswer) -> String {
     };
     lines.push(("uncommitted", uncommitted));
     lines.push(("memory", size(status.memory_bytes)));
+    if let Some(log) = &status.mount.log {
+        lines.push(("log", log.clone()));
+    }
     if !status.mounted {
         lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
     }
@@ -181,9 +227,8 @@ fn diff_text(diff: &DiffAnswer, most: usize) -> String {
         text.push_str(&format!("… and {} more\n", diff.changes.len() - most));
     }
     if !diff.changes.is_empty() {
-        let (count, send) = (diff.changes.len(), size(diff.send_bytes));
-        let noun = if count == 1 { "path" } else { "paths" };
-        text.push_str(&format!("{count} {noun} changed; a commit sends at most {send} of data\n"));
+        let (paths, send) = (count(diff.changes.len() as u64, "path"), size(diff.send_bytes));
+        text.push_str(&format!("{paths} changed; a commit sends at most {send} of data\n"));
     }
     text
 }

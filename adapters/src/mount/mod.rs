@@ -8,8 +8,10 @@ mod background;
 mod commands;
 mod control;
 mod daemon;
+mod interrupt;
 mod open;
 mod point;
+mod table;
 mod unmount;
 
 pub use args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};

@@ -47,11 +47,16 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
         background::detach(&place.log).map_err(why)?;
     }
     let served = runtime.block_on(async {
-        let (host, store) = host(args, &address, runtime.handle()).await?;
-        let served = serve_host(args, (&host, store), &address, &point, ready).await;
+        let (host, store, can_commit) = host(args, &address, runtime.handle()).await?;
+        let source = format!("{}@{}", address.repo.display(), address.name());
+        let about = about(args, &point, &place, source, can_commit);
+        let served = serve_host(args, (&host, store), (&point, &place), about, ready).await;
         host.close();
         served
     });
+    if background::is_daemon() && served.is_ok() {
+        place.tidy();
+    }
     // What the store still does can't be called back, and nobody waits for it.
     runtime.shutdown_background();
     served
@@ -61,25 +66,36 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
 async fn serve_host(
     args: &MountArgs,
     (host, store): (&Host, Arc<Store>),
-    address: &Address,
-    point: &Path,
+    (point, place): (&Path, &Place),
+    about: MountedAnswer,
     ready: impl FnOnce(MountedAnswer),
 ) -> Result<Exit, CliError> {
-    let source = format!("{}@{}", address.repo.display(), address.name());
     let options = Options {
-        source: source.clone(),
+        source: about.source.clone(),
         read_only: args.read_only,
         allow_other: args.allow_other,
         open_mode: if args.cached_writes { OpenMode::Cached } else { OpenMode::Direct },
     };
-    let about = MountedAnswer {
+    let told = about.clone();
+    let point = point.to_path_buf();
+    Daemon::run((host.clone(), store), place, point, options, about, || ready(told)).await
+}
+
+fn about(
+    args: &MountArgs,
+    point: &Path,
+    place: &Place,
+    source: String,
+    can_commit: bool,
+) -> MountedAnswer {
+    MountedAnswer {
         mount_point: point.to_string_lossy().into_owned(),
         source,
         read_only: args.read_only,
+        can_commit,
+        log: background::is_daemon().then(|| place.log.to_string_lossy().into_owned()),
         pid: std::process::id(),
-    };
-    let told = about.clone();
-    Daemon::run((host.clone(), store), point.to_path_buf(), options, about, || ready(told)).await
+    }
 }
 
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
@@ -91,12 +107,13 @@ fn address(args: &MountArgs) -> Result<Address, CliError> {
     Ok(address)
 }
 
-/// Reads what the mount begins with, and starts its host.
+/// Reads what the mount begins with, and starts its host. Answers too whether changes can be
+/// committed.
 async fn host(
     args: &MountArgs,
     address: &Address,
     runtime: &Handle,
-) -> Result<(Host, Arc<Store>), CliError> {
+) -> Result<(Host, Arc<Store>, bool), CliError> {
     let repo = Repo::open(&address.repo).await?;
     if !args.read_only {
         repo.check_writable()?;
@@ -108,6 +125,7 @@ async fn host(
     };
     let chunk_bytes = repo.header().chunk_bytes;
     let branch = resolved.branch.filter(|_| !args.read_only);
+    let can_commit = branch.is_some();
     let spec = MountSpec {
         chunk_bytes,
         read_only: args.read_only,
@@ -123,7 +141,7 @@ async fn host(
     let store = Arc::clone(repo.store());
     let host = Host::start(spec, shared, Arc::clone(&store) as Arc<_>, runtime.clone())
         .map_err(|error| failed("can't start threads", &error))?;
-    Ok((host, store))
+    Ok((host, store, can_commit))
 }
 
 fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliError> {
@@ -142,5 +160,6 @@ fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliErro
 }
 
 fn failed(what: &str, error: &io::Error) -> CliError {
-    CliError::new(Exit::Usage, format!("{what}: {error}"), "")
+    let remedy = "check memory, threads and open files (ulimit -a), then run it again";
+    CliError::new(Exit::Usage, format!("{what}: {error}"), remedy)
 }

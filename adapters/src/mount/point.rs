@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 
-use crate::cli::{CliError, Exit};
+use super::table::{self, KIND};
+use crate::cli::{CliError, Exit, quoted};
 
 /// Checks that `path` is an empty directory on which nothing is mounted; answers it in full.
 pub(super) fn check(path: &Path) -> Result<PathBuf, CliError> {
@@ -16,11 +17,12 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, CliError> {
         Ok(full) => full,
         Err(error) if is_dead(&error) => return Err(dead(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let remedy = format!("make it: mkdir -p {shown}");
+            let remedy = format!("make it: mkdir -p {}", quoted(path));
             return Err(usage(format!("the mount point {shown} does not exist"), &remedy));
         }
         Err(error) => {
-            return Err(usage(format!("the mount point {shown} can't be used: {error}"), ""));
+            let what = format!("the mount point {shown} can't be used: {error}");
+            return Err(usage(what, "give an empty directory that you may enter"));
         }
     };
     if is_dead_mount(&full) {
@@ -31,11 +33,19 @@ pub(super) fn check(path: &Path) -> Result<PathBuf, CliError> {
         return Err(usage(format!("the mount point {shown} is not a directory"), remedy));
     }
     if is_mount_root(&full) {
-        let remedy = format!("unmount it first (vellum umount {shown}), or give another directory");
-        return Err(usage(format!("something is already mounted at {shown}"), &remedy));
+        let what = format!("something is already mounted at {shown}");
+        let unmount = match table::top(&full) {
+            Some(top) if top.kind == KIND => format!("vellum umount {}", quoted(path)),
+            Some(_) if full != Path::new("/") => format!("umount {}", quoted(path)),
+            Some(_) | None => return Err(usage(what, "give an empty directory")),
+        };
+        let remedy = format!("give another directory, or unmount it first: {unmount}");
+        return Err(usage(what, &remedy));
     }
-    let mut entries = fs::read_dir(&full)
-        .map_err(|error| usage(format!("the mount point {shown} can't be read: {error}"), ""))?;
+    let mut entries = fs::read_dir(&full).map_err(|error| {
+        let what = format!("the mount point {shown} can't be read: {error}");
+        usage(what, "give an empty directory that you may read")
+    })?;
     if entries.next().is_some() {
         let remedy = "its files would be hidden: give an empty directory";
         return Err(usage(format!("the mount point {shown} is not empty"), remedy));
@@ -50,7 +60,7 @@ pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(error) if is_dead(&error) => {
             let full = std::path::absolute(path)?;
             match (full.parent(), full.file_name()) {
-                (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
+                (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
                 _ => Ok(full),
             }
         }
@@ -70,7 +80,7 @@ pub(super) fn dead(path: &Path) -> CliError {
     CliError::new(
         Exit::NotMounted,
         format!("the daemon of the mount at {shown} is gone; its uncommitted edits are lost"),
-        format!("clear the mount point: fusermount3 -u {shown} (as root: umount -l {shown})"),
+        format!("clear the mount point: vellum umount --discard {}", quoted(path)),
     )
 }
 

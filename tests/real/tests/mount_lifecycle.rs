@@ -171,7 +171,7 @@ fn a_dead_daemon_is_exit_8_and_named() {
     signal(pid, Signal::KILL);
     until("the mount is dead", || statvfs(mount.root()).err() == Some(Errno::NOTCONN));
     let said = common::fails(&mut mount.vellum("status"), 8);
-    assert!(said.contains("umount -l"), "{said}");
+    assert!(said.contains("vellum umount --discard"), "{said}");
     let mut command = bench.vellum(["mount"]);
     let said = common::fails(command.arg(bench.repository()).arg(mount.root()), 8);
     assert!(said.contains("is gone"), "{said}");

@@ -11,11 +11,11 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use vellum_core::format::Hash;
 
-use crate::cli::{CliError, Exit};
+use crate::cli::{CliError, Exit, quoted};
 
 /// Names another directory for the control sockets, for tests and for hosts where the usual
 /// ones can't be used.
-const OVERRIDE: &str = "VELLUM_RUNTIME_DIR";
+pub(super) const OVERRIDE: &str = "VELLUM_RUNTIME_DIR";
 
 /// Longest path of a socket that Linux takes, in bytes.
 const SOCKET_PATH_MAX: usize = 107;
@@ -73,11 +73,19 @@ impl Place {
         Ok(())
     }
 
+    /// Removes the log of a daemon that ended well and had nothing to say.
+    pub(in crate::mount) fn tidy(&self) {
+        if fs::metadata(&self.log).is_ok_and(|log| log.len() == 0) {
+            drop(fs::remove_file(&self.log));
+        }
+    }
+
     /// Claims the mount point `point`, whose files these are and whose directory is prepared.
     pub(in crate::mount) fn claim(&self, point: &Path) -> Result<Claim, CliError> {
         let failed = |error: io::Error| {
             let what = format!("can't lock {}: {error}", self.lock.display());
-            CliError::new(Exit::Usage, what, "")
+            let remedy = format!("make it writable, or set {OVERRIDE} to a directory of yours");
+            CliError::new(Exit::Usage, what, remedy)
         };
         let mut options = OpenOptions::new();
         let options = options.create(true).truncate(false).write(true).mode(0o600);
@@ -93,13 +101,13 @@ impl Place {
                 Err(errno) => return Err(failed(errno.into())),
             }
         }
-        let shown = point.display();
+        let (shown, at) = (point.display(), quoted(point));
         Err(CliError::new(
             Exit::Usage,
             format!("the daemon of an earlier mount at {shown} still runs: it may hold edits"),
             format!(
-                "vellum status {shown} shows them, vellum commit {shown} publishes them, vellum \
-                 umount {shown} --discard drops them"
+                "vellum status {at} shows them, vellum commit {at} -m MESSAGE publishes them, \
+                 vellum umount {at} --discard drops them"
             ),
         ))
     }
@@ -107,7 +115,8 @@ impl Place {
 
 fn directory() -> PathBuf {
     if let Some(directory) = std::env::var_os(OVERRIDE) {
-        return directory.into();
+        // The daemon leaves the directory that it is started from.
+        return std::path::absolute(&directory).unwrap_or(directory.into());
     }
     let user = rustix::process::geteuid();
     if user.is_root() {

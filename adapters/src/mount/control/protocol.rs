@@ -9,6 +9,9 @@ use crate::cli::{CliError, Exit};
 /// Version of the protocol. Both sides must be of the same one.
 pub(in crate::mount) const VERSION: u32 = 1;
 
+/// Sent as soon as a command is taken, before its answer: blanks before JSON mean nothing.
+pub(in crate::mount) const TAKEN: &[u8] = b" ";
+
 /// Longest request in bytes; a longer line is refused.
 pub(in crate::mount) const REQUEST_MAX_BYTES: u64 = 1 << 20;
 
@@ -80,7 +83,7 @@ pub(in crate::mount) enum Answer {
     /// Unmount: with what was committed on the way.
     Unmounted(Option<CommitAnswer>),
     /// Unmount: refused, because of these changes.
-    Dirty(DiffAnswer),
+    Dirty(DirtyAnswer),
 }
 
 /// A mount that answers.
@@ -92,6 +95,10 @@ pub(in crate::mount) struct MountedAnswer {
     pub(in crate::mount) source: String,
     /// Whether changes are refused.
     pub(in crate::mount) read_only: bool,
+    /// Whether changes can be committed: a branch is mounted, and not read-only.
+    pub(in crate::mount) can_commit: bool,
+    /// What the daemon has to say is in this file; none when it says it on a terminal.
+    pub(in crate::mount) log: Option<String>,
     /// The daemon's process.
     pub(in crate::mount) pid: u32,
 }
@@ -152,6 +159,15 @@ pub(in crate::mount) struct DiffAnswer {
     pub(in crate::mount) changes: Vec<ChangeAnswer>,
     /// Data bytes that a commit would send, an upper bound.
     pub(in crate::mount) send_bytes: u64,
+}
+
+/// What keeps a mount mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct DirtyAnswer {
+    /// What is uncommitted.
+    pub(in crate::mount) diff: DiffAnswer,
+    /// Whether it can be committed.
+    pub(in crate::mount) can_commit: bool,
 }
 
 /// One changed path.

@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::place::OVERRIDE;
 use super::protocol::{
-    Answer, Command, Failure, REQUEST_MAX_BYTES, Request, Response, VERSION, line,
+    Answer, Command, Failure, REQUEST_MAX_BYTES, Request, Response, TAKEN, VERSION, line,
 };
 use crate::cli::{CliError, Exit};
 
@@ -18,18 +19,35 @@ pub(in crate::mount) trait Serve: Send + Sync + 'static {
     /// Carries out `command`.
     fn serve(&self, command: Command) -> impl Future<Output = Result<Answer, CliError>> + Send;
 
-    /// Called when the answer has been sent.
-    fn answered(&self, answer: &Answer);
+    /// Called once for each command, when its answer, if it is none of an error, was sent.
+    fn answered(&self, answer: Option<&Answer>);
+}
+
+/// A control socket; dropped, it is removed.
+pub(in crate::mount) struct Socket(PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // What is left is replaced by the next daemon here.
+        drop(std::fs::remove_file(&self.0));
+    }
 }
 
 /// Listens at `socket`, in place of one that a dead daemon left there: the caller has claimed the
 /// place.
-pub(in crate::mount) fn listen(socket: &Path) -> io::Result<UnixListener> {
+pub(in crate::mount) fn listen(socket: &Path) -> Result<(UnixListener, Socket), CliError> {
+    let failed = |error: io::Error| {
+        let shown = socket.display();
+        let what = format!("can't serve the control socket {shown}: {error}");
+        let remedy = format!("remove what is there, or set {OVERRIDE} to a directory of yours");
+        CliError::new(Exit::Usage, what, remedy)
+    };
     match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         Ok(()) | Err(_) => {}
     }
-    UnixListener::bind(socket)
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    Ok((listener, Socket(socket.to_path_buf())))
 }
 
 /// Takes connections for ever; each is a task.
@@ -68,15 +86,20 @@ async fn talk(stream: UnixStream, serve: &impl Serve) -> io::Result<()> {
         if taken == 0 {
             return Ok(());
         }
-        let result = match parse(&request) {
-            Ok(command) => serve.serve(command).await.map_err(Failure::from),
-            Err(error) => Err(Failure::from(error)),
+        let command = match parse(&request) {
+            Ok(command) => command,
+            Err(error) => {
+                let response = Response { v: VERSION, result: Err(error.into()) };
+                write.write_all(line(&response).as_bytes()).await?;
+                continue;
+            }
         };
+        // Whoever asked may have gone: what was asked is done all the same.
+        drop(write.write_all(TAKEN).await);
+        let result = serve.serve(command).await.map_err(Failure::from);
         let response = Response { v: VERSION, result };
         let sent = write.write_all(line(&response).as_bytes()).await;
-        if let Ok(answer) = &response.result {
-            serve.answered(answer);
-        }
+        serve.answered(response.result.as_ref().ok());
         sent?;
     }
 }

@@ -15,6 +15,15 @@ use crate::common;
 /// Longest that anything here takes, on a slow and busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lets go, in a mount namespace of its own, of the mounts that other tests have at this time.
+pub(crate) const LET_GO: &str = r#"
+while read -r _ point kind _; do
+    if [ "$kind" = fuse.vellum ] && [ "$point" != "${KEEP-}" ]; then
+        umount -l "$(printf %b "$point")"
+    fi
+done < /proc/self/mounts
+"#;
+
 /// A directory for one test, with a repository in it and places to mount it at.
 pub(crate) struct Bench {
     dir: TempDir,
@@ -63,6 +72,11 @@ impl Bench {
     /// Mounts the repository at `name` with these faults of the store, and these arguments too.
     pub(crate) fn mount_faulty_with(&self, name: &str, faults: &str, args: &[&str]) -> Mount<'_> {
         self.mount_by(self.vellum(["mount"]).args(args).env("VELLUM_TEST_STORE", faults), name)
+    }
+
+    /// What is mounted at `name` already.
+    pub(crate) fn mounted(&self, name: &str) -> Mount<'_> {
+        Mount { bench: self, point: self.path(name) }
     }
 
     fn mount_by(&self, command: &mut Command, name: &str) -> Mount<'_> {
