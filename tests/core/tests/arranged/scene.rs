@@ -60,10 +60,9 @@ impl Scene {
     #[track_caller]
     pub(crate) fn create(&mut self, text: &str) -> (Attr, Fh) {
         let (parent, name, caller) = (Ino::ROOT, name(text), Caller::default());
-        match self.ok(Op::Create { parent, name, mode: 0o644, flags: RW, caller }) {
-            Reply::Created(attr, fh) => (attr, fh),
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ok(Op::Create { parent, name, mode: 0o644, flags: RW, caller });
+        let Reply::Created(attr, fh) = reply else { panic!("{reply:?}") };
+        (attr, fh)
     }
 
     /// Makes a file with this content, and closes it.
@@ -77,10 +76,9 @@ impl Scene {
     pub(crate) fn open(&mut self, text: &str) -> (Attr, Fh) {
         let found = self.ok(Op::Lookup { parent: Ino::ROOT, name: name(text) });
         let Reply::Entry(attr) = found else { panic!("{text}: {found:?}") };
-        match self.ok(Op::Open { ino: attr.ino, flags: RW }) {
-            Reply::Opened(fh) => (attr, fh),
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ok(Op::Open { ino: attr.ino, flags: RW });
+        let Reply::Opened(fh) = reply else { panic!("{reply:?}") };
+        (attr, fh)
     }
 
     /// Writes as a thread of the kernel's side does.
@@ -93,10 +91,9 @@ impl Scene {
 
     #[track_caller]
     pub(crate) fn read(&mut self, fh: Fh, len: u64) -> Vec<u8> {
-        match self.ok(Op::Read { fh, offset: 0, len: len as u32 }) {
-            Reply::Data(data) => data,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ok(Op::Read { fh, offset: 0, len: len as u32 });
+        let Reply::Data(data) = reply else { panic!("{reply:?}") };
+        data
     }
 
     pub(crate) fn unlink(&mut self, text: &str) {
@@ -137,10 +134,9 @@ impl Scene {
     }
 
     pub(crate) fn size(&mut self, ino: Ino) -> u64 {
-        match self.ok(Op::GetAttr { ino }) {
-            Reply::Attr(attr) => attr.size,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ok(Op::GetAttr { ino });
+        let Reply::Attr(attr) = reply else { panic!("{reply:?}") };
+        attr.size
     }
 
     pub(crate) fn gets(&self) -> u64 {
