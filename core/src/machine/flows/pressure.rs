@@ -11,6 +11,8 @@ use crate::words::Ino;
 pub(crate) struct Pressure {
     order: VecDeque<Ino>,
     queued: BTreeSet<Ino>,
+    /// Whether the last look for data to be sent early found none.
+    pub(super) found_nothing: bool,
 }
 
 impl Pressure {
@@ -68,10 +70,14 @@ impl Engine {
 
     /// What could not be sent early may have gone another way: then it is looked for again when
     /// memory runs short the next time.
-    pub(crate) fn forget_fruitless_spill(&self) {
-        let budget = self.shared.around().budget;
-        if self.commit.is_none() && !budget.is_low() {
+    pub(crate) fn forget_fruitless_spill(&mut self) {
+        if !self.pressure.found_nothing || self.commit.is_some() {
+            return;
+        }
+        let budget = &self.shared.budget;
+        if !budget.is_low() {
             budget.rest();
+            self.pressure.found_nothing = false;
         }
     }
 

@@ -43,6 +43,7 @@ impl Engine {
         }
         if chosen.is_empty() {
             budget.has_nothing_to_send();
+            self.pressure.found_nothing = true;
             return false;
         }
         budget.sends();

@@ -8,7 +8,7 @@ pub(crate) const GOLDEN: &[(&str, [u64; 2])] = &[
     ("a_cut_shows_no_half_of_a_write_that_is_read", [6845, 6036]),
     ("a_file_is_there_until_it_is_forgotten", [99, 108]),
     ("a_load_ends_amid_a_write_and_a_truncate", [12024, 10503]),
-    ("a_load_never_overwrites_a_write", [835, 835]),
+    ("a_load_never_overwrites_a_write", [897, 897]),
     ("a_new_handle_in_an_old_slot_is_another", [90, 54]),
     ("a_read_of_an_evicted_block_is_whole", [909, 315]),
     ("a_read_sees_all_of_a_write_or_nothing", [81, 81]),
