@@ -20,12 +20,14 @@ pub(super) struct Block {
     pub(super) valid: Mask,
     /// Bytes that the file's layout does not hold. Always part of `valid`.
     pub(super) dirty: Mask,
+    /// Whether an image that is out has it as it was: what it holds may be nowhere else.
+    pub(super) in_image: bool,
 }
 
 impl Block {
     pub(super) fn new(capacity: usize) -> Self {
         let bytes = Bytes::Owned(vec![0; capacity]);
-        Self { bytes, valid: Mask::default(), dirty: Mask::default() }
+        Self { bytes, valid: Mask::default(), dirty: Mask::default(), in_image: false }
     }
 
     pub(super) fn capacity(&self) -> usize {

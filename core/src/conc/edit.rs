@@ -267,9 +267,6 @@ impl State {
 
     /// Drops blocks that the layout holds too, up to about `want` bytes; the bytes given back.
     pub(super) fn evict(&mut self, around: Around<'_>, want: u64) -> u64 {
-        if self.sealed.is_some() {
-            return 0;
-        }
         let mut clean: Vec<u64> = self
             .blocks
             .iter()
@@ -292,6 +289,7 @@ impl State {
     fn is_clean(&self, index: u64, block: &Block) -> bool {
         let base = index * u64::from(self.block_bytes);
         block.dirty.is_empty()
+            && !block.in_image
             && (block.valid.runs().iter())
                 .all(|r| self.cover.contains(&(base + u64::from(r.start)..base + u64::from(r.end))))
     }

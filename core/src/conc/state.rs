@@ -140,11 +140,14 @@ impl State {
         let mut blocks: Vec<ImageBlock> = self
             .blocks
             .iter_mut()
-            .map(|(index, block)| ImageBlock {
-                index: *index,
-                bytes: block.freeze(),
-                valid: block.valid.clone(),
-                dirty: std::mem::take(&mut block.dirty),
+            .map(|(index, block)| {
+                block.in_image = true;
+                ImageBlock {
+                    index: *index,
+                    bytes: block.freeze(),
+                    valid: block.valid.clone(),
+                    dirty: std::mem::take(&mut block.dirty),
+                }
             })
             .collect();
         blocks.sort_unstable_by_key(|block| block.index);
@@ -172,13 +175,19 @@ impl State {
             self.cover.remove(hole.clone());
         }
         self.generation += 1;
+        self.let_go_of_image();
         self.free(around, sealed.left_bytes);
+    }
+
+    fn let_go_of_image(&mut self) {
+        self.blocks.values_mut().for_each(|block| block.in_image = false);
     }
 
     /// The image came to nothing: what was dirty at the seal and is still there is dirty again.
     pub(super) fn unseal(&mut self, around: Around<'_>, image: &Image) {
         let sealed = self.sealed.take().expect("an image is dropped once, while it is out");
         self.credit += sealed.left_bytes;
+        self.let_go_of_image();
         for was in &image.blocks {
             let Some(block) = self.blocks.get_mut(&was.index) else { continue };
             let before = block.memory_bytes();

@@ -136,6 +136,41 @@ fn a_piece_that_a_task_gave_back_is_loaded_once_for_all_that_want_it() {
 }
 
 #[test]
+fn what_is_read_of_a_file_during_its_commit_goes_when_memory_is_needed() {
+    let limits = Limits { memory_bytes: 1 << 20, reserve_bytes: 256 * KIB, ..Limits::default() };
+    let mut scene = Scene::new(limits);
+    let mut data = noise(64 * 64 * KIB, 1);
+    let (_, fh) = scene.create("a");
+    for (at, part) in (0..).step_by(64 << 10).zip(data.chunks(64 << 10)) {
+        scene.write(fh, at, part);
+    }
+    scene.committed();
+    scene.remount();
+    let (_, fh) = scene.open("a");
+    scene.write(fh, 100 * KIB, b"!");
+    data[100 << 10] = b'!';
+    let refused = End::Refused(StoreError::Throttled);
+    scene.world.store.arranged = vec![always(Arranged::put("chunks/", refused))];
+    let commit = scene.begin_commit();
+    // All of it, though a quarter would fill memory; and written where it was read.
+    for (at, part) in (0..).step_by(64 << 10).zip(data.chunks(64 << 10)) {
+        let read = scene.ok(Op::Read { fh, offset: at, len: 64 << 10 });
+        assert_eq!(read, Reply::Data(part.to_vec()), "at {at}");
+    }
+    scene.write(fh, 300 * KIB, b"?");
+    scene.world.store.heal();
+    assert!(matches!(scene.end_commit(commit), CommitResult::Committed { .. }));
+    data[300 << 10] = b'?';
+    scene.committed();
+    scene.remount();
+    let (_, fh) = scene.open("a");
+    for (at, part) in (0..).step_by(64 << 10).zip(data.chunks(64 << 10)) {
+        let read = scene.ok(Op::Read { fh, offset: at, len: 64 << 10 });
+        assert_eq!(read, Reply::Data(part.to_vec()), "at {at}");
+    }
+}
+
+#[test]
 fn data_is_sent_early_again_once_what_could_not_be_sent_is_gone() {
     let (memory_bytes, reserve_bytes) = (64 * KIB * KIB, 64 * KIB);
     let mut scene = Scene::new(Limits { memory_bytes, reserve_bytes, ..Limits::default() });

@@ -86,7 +86,8 @@ impl Scene {
     pub(crate) fn write(&mut self, fh: Fh, offset: u64, data: &[u8]) {
         let (data, flags) = (data.to_vec(), WriteFlags::default());
         let op = Op::Write { fh, offset, data, flags };
-        assert!(matches!(mount::fast(&mut self.world, self.mount, op), Ok(Reply::Written(_))));
+        let reply = mount::fast(&mut self.world, self.mount, op);
+        assert!(matches!(reply, Ok(Reply::Written(_))), "{reply:?}");
     }
 
     #[track_caller]
