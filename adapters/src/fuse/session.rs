@@ -10,6 +10,7 @@ use std::thread;
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use rustix::process::geteuid;
 use tokio::sync::oneshot;
+use vellum_core::shapes::Op;
 use vellum_core::words::Ino;
 
 use super::adapter::Adapter;
@@ -61,6 +62,7 @@ pub fn mount(host: &Host, point: &Path, options: &Options) -> io::Result<Mounted
     thread::Builder::new().name("unmounted".into()).spawn(move || {
         let result = session.join();
         host.set_kernel_cache(None);
+        host.tell(Op::Disconnect);
         // The daemon may be past waiting for it.
         drop(sender.send(result));
     })?;

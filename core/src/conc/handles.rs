@@ -75,6 +75,15 @@ impl Handles {
             slot.handle.take().map(|handle| (index, handle))
         })
     }
+
+    /// Closes all handles; their slots and what they held.
+    pub fn close_all(&self) -> Vec<(usize, Handle)> {
+        let slots = self.slots.iter().enumerate();
+        let close = |(index, slot): (usize, &Line)| {
+            slot.0.write(|slot| slot.handle.take()).map(|handle| (index, handle))
+        };
+        slots.filter_map(close).collect()
+    }
 }
 
 fn split(fh: Fh) -> (usize, u32) {

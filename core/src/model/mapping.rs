@@ -100,7 +100,7 @@ impl Mapping {
             | Op::FsyncDir { fh }
             | Op::Fallocate { fh, .. }
             | Op::Seek { fh, .. } => *fh = self.fh(*fh),
-            Op::StatFs | Op::Status | Op::Diff | Op::Commit { .. } => {}
+            Op::Disconnect | Op::StatFs | Op::Status | Op::Diff | Op::Commit { .. } => {}
         }
         op
     }

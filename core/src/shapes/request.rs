@@ -91,6 +91,9 @@ pub enum Op {
     Lookup { parent: Ino, name: Name },
     /// Give `count` look-ups back. Answered with `Reply::Done`.
     Forget { ino: Ino, count: u64 },
+    /// The kernel's side of the mount is gone: it gives all look-ups back and closes all handles
+    /// and streams. Answered with `Reply::Done`.
+    Disconnect,
     /// Attributes of an inode.
     GetAttr { ino: Ino },
     /// Change attributes; a size cuts or extends.

@@ -7,6 +7,7 @@ mod mounted;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -243,6 +244,9 @@ fn a_mount_whose_event_loop_fails_is_put_back() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");
     fs::write(mount.path("file"), b"kept").unwrap();
+    let held = fs::File::create(mount.path("held")).unwrap();
+    held.write_all_at(&[1; 8 << 20], 0).unwrap();
+    fs::remove_file(mount.path("held")).unwrap();
     // The FUSE library can't count a time this far back, and gives up.
     let program = "
 import ctypes, sys
@@ -254,6 +258,9 @@ ctypes.CDLL(None).utimensat(-100, sys.argv[1].encode(), times, 0)
     Command::new("python3").args(["-c", program]).arg(&path).status().unwrap();
     until("it is put back", || mount.log().contains("mounted again"));
     assert_eq!(fs::read(&path).unwrap(), b"kept");
+    // What was open is lost to its program, and holds nothing in the daemon.
+    assert!(held.write_all_at(&[2], 0).is_err());
+    assert!(mount.status()["memory_bytes"].as_u64().unwrap() < 8 << 20);
     fs::write(mount.path("later"), b"later").unwrap();
     mount.commit();
     mount.unmount();

@@ -76,6 +76,21 @@ impl Machine {
         self.closed(handle.file.ino)
     }
 
+    /// Nothing is open any more, and nobody knows an inode.
+    pub(super) fn disconnect(&mut self) -> Result<Reply, Stop> {
+        for ino in self.streams.close_all() {
+            self.closed(ino)?;
+        }
+        let shared = Arc::clone(&self.engine.shared);
+        for (index, handle) in shared.handles.close_all() {
+            self.free_slots.push(index);
+            handle.file.settle(shared.around());
+            self.closed(handle.file.ino)?;
+        }
+        self.engine.table.forget_all();
+        Ok(Reply::Done)
+    }
+
     /// One handle or stream fewer.
     fn closed(&mut self, ino: Ino) -> Result<Reply, Stop> {
         let node = self.engine.table.node_mut(ino);

@@ -198,6 +198,7 @@ impl Machine {
         match op {
             Op::Lookup { parent, name } => self.lookup(cx, *parent, name),
             Op::Forget { ino, count } => self.forget(*ino, *count),
+            Op::Disconnect => self.disconnect(),
             Op::GetAttr { ino } => self.getattr(*ino),
             Op::SetAttr { ino, set } => self.setattr(cx, *ino, set),
             Op::ReadLink { ino } => self.readlink(*ino),

@@ -39,6 +39,13 @@ impl Streams {
     pub(super) fn close(&mut self, fh: Fh) -> Option<Ino> {
         self.open.remove(&fh)
     }
+
+    /// Closes all of them; the directories they were of.
+    pub(super) fn close_all(&mut self) -> Vec<Ino> {
+        let mut open: Vec<(Fh, Ino)> = self.open.drain().collect();
+        open.sort_unstable();
+        open.into_iter().map(|(_, ino)| ino).collect()
+    }
 }
 
 impl Machine {

@@ -176,6 +176,19 @@ impl Table {
         }
     }
 
+    /// The kernel knows no inode any more but the root.
+    pub(crate) fn forget_all(&mut self) {
+        let mut known: Vec<Ino> =
+            self.nodes.keys().copied().filter(|ino| *ino != Ino::ROOT).collect();
+        known.sort_unstable();
+        for ino in known {
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                node.lookups = 0;
+                self.release(ino);
+            }
+        }
+    }
+
     /// Drops an inode that nothing refers to, then the ancestors that only it kept.
     pub(crate) fn release(&mut self, ino: Ino) {
         let mut next = vec![ino];

@@ -1,7 +1,7 @@
 //! Memory that runs short: of reads, of commits, and of what is sent early.
 
 use vellum_core::shapes::{Attr, CommitResult, Op, Reply, StoreError};
-use vellum_core::words::{Errno, Fh, Limits};
+use vellum_core::words::{Errno, Fh, Ino, Limits};
 use vellum_sim::store::{Arranged, End};
 
 use crate::scene::{KIB, SECOND, Scene, always, noise};
@@ -168,6 +168,35 @@ fn what_is_read_of_a_file_during_its_commit_goes_when_memory_is_needed() {
         let read = scene.ok(Op::Read { fh, offset: at, len: 64 << 10 });
         assert_eq!(read, Reply::Data(part.to_vec()), "at {at}");
     }
+}
+
+#[test]
+fn a_kernel_that_is_gone_holds_nothing_but_edits_stay() {
+    let mut scene = Scene::plain();
+    scene.file("clean", &noise(KIB, 1));
+    scene.committed();
+    let room = scene.room();
+    let (_, open) = scene.open("clean");
+    let (_, kept) = scene.create("kept");
+    scene.write(kept, 0, b"kept");
+    let (_, temporary) = scene.create("temporary");
+    scene.write(temporary, 0, &noise(1 << 20, 2));
+    scene.unlink("temporary");
+    scene.ok(Op::OpenDir { ino: Ino::ROOT });
+    scene.ok(Op::Disconnect);
+    for fh in [open, kept, temporary] {
+        let read = Op::Read { fh, offset: 0, len: 1 };
+        assert_eq!(scene.world.ask(scene.mount, read), Err(Errno::BadF));
+    }
+    let held = scene.holdings();
+    assert_eq!((held.inodes, held.streams), (2, 0), "the root and what was edited");
+    assert!(room - scene.room() < 100 * KIB, "{room} {}", scene.room());
+    let (_, fh) = scene.open("kept");
+    assert_eq!(scene.read(fh, 10), b"kept");
+    scene.committed();
+    scene.remount();
+    let (_, fh) = scene.open("kept");
+    assert_eq!(scene.read(fh, 10), b"kept");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A mount that is told what to do, and a store that does what it is told.
 
 use vellum_core::format::Snapshot;
+use vellum_core::machine::Holdings;
 use vellum_core::shapes::{Attr, Caller, CommitResult, Name, Op, OpenFlags, Reply, WriteFlags};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Ticket};
 use vellum_sim::mount::{self, Mounted};
@@ -132,6 +133,10 @@ impl Scene {
     /// Bytes that writes may still take.
     pub(crate) fn room(&mut self) -> u64 {
         self.world.actor(self.mount).shared.memory_bytes().1
+    }
+
+    pub(crate) fn holdings(&mut self) -> Holdings {
+        self.world.actor(self.mount).machine.holdings()
     }
 
     pub(crate) fn size(&mut self, ino: Ino) -> u64 {
