@@ -132,6 +132,9 @@ fn edits_of_a_committed_tree_are_committed_in_turn() {
     assert_eq!(kind("link").as_deref(), Some("deleted"));
     assert_eq!(kind("nothing").as_deref(), Some("attributes"));
     assert_eq!(kind("sparse"), None);
+    // Of a directory that was moved, what is gone is gone with where it stood.
+    assert_eq!(kind("dir/sub").as_deref(), Some("deleted"));
+    assert_eq!((kind("moved/n7"), kind("moved/n8").as_deref()), (None, Some("modified")));
     let commit = mount.commit();
     // One chunk of the big file, not all of it.
     assert!(commit["bytes"].as_u64().unwrap() < 6 << 20, "{commit}");

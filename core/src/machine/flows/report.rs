@@ -114,6 +114,8 @@ impl Engine {
         let (change, kind, ino) = match (was, now) {
             (None, None) => return None,
             (None, Some(slot)) => (ChangeKind::Added, slot.kind, slot.ino),
+            // Where the directory stands now, the snapshot had nothing; where it stood, all is gone.
+            (Some(_), None) if !self.stays(parent) => return None,
             (Some(slot), None) => (ChangeKind::Deleted, slot.kind, slot.ino),
             (Some(old), Some(new)) if old.ino == new.ino => return None,
             (Some(_), Some(new)) => (ChangeKind::Modified, new.kind, new.ino),
@@ -125,6 +127,21 @@ impl Engine {
             }
         };
         Some(Change { path: join(&self.path(parent)?, name), change, kind, send_bytes })
+    }
+
+    /// Whether a directory stands where it stood in the snapshot.
+    fn stays(&self, ino: Ino) -> bool {
+        let mut at = ino;
+        while at != Ino::ROOT {
+            let node = self.table.get(at).and_then(|node| node.names.first());
+            let Some(LinkName { parent, name, .. }) = node else { return false };
+            let was = self.was(*parent, name);
+            if was.is_some_and(|was| was.as_ref().is_none_or(|slot| slot.ino != at)) {
+                return false;
+            }
+            at = *parent;
+        }
+        true
     }
 
     /// How an inode that keeps its name differs from the snapshot.
