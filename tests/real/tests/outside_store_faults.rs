@@ -23,7 +23,7 @@ use vellum_core::format::Hash;
 const MB: u64 = 1 << 20;
 
 /// What a busy machine may take longer.
-const SLACK: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(25);
 
 /// Bytes that differ from chunk to chunk.
 fn bytes(seed: u64, len: u64) -> Vec<u8> {
