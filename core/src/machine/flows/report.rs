@@ -114,7 +114,7 @@ impl Engine {
         let (change, kind, ino) = match (was, now) {
             (None, None) => return None,
             (None, Some(slot)) => (ChangeKind::Added, slot.kind, slot.ino),
-            // Where the directory stands now, the snapshot had nothing; where it stood, all is gone.
+            // Where the directory stands now was nothing; where it stood, all is gone.
             (Some(_), None) if !self.stays(parent) => return None,
             (Some(slot), None) => (ChangeKind::Deleted, slot.kind, slot.ino),
             (Some(old), Some(new)) if old.ino == new.ino => return None,
