@@ -1,12 +1,11 @@
 //! Inodes, the entries of directories, and the entries of the link table.
 
-use std::sync::Arc;
-
 use super::bounds::{FILE_MAX_BYTES, LINKS_MAX, NAME_MAX_BYTES, TARGET_MAX_BYTES};
 use super::cbor::{Reader, Writer};
 use super::xattr::Xattrs;
 use super::{Content, FormatError, NodeRef};
 use crate::shapes::Name;
+use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 /// What every inode has.

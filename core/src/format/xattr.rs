@@ -1,7 +1,6 @@
 //! Extended attributes of an inode.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::bounds::{
     NAME_MAX_BYTES, XATTR_MAX_BYTES, XATTR_NAMES_MAX_BYTES, XATTRS_INLINE_MAX_BYTES,
@@ -10,6 +9,7 @@ use super::bounds::{
 use super::cbor::{Reader, Writer};
 use super::{FormatError, Piece, Verified};
 use crate::shapes::Name;
+use crate::sync::Arc;
 
 /// Values by name.
 pub type XattrMap = BTreeMap<Name, Arc<[u8]>>;

@@ -1,10 +1,9 @@
 //! Contents and attributes.
 
-use std::sync::Arc;
-
 use super::tree::{Body, NAME_MAX};
 use super::{Content, Model, Open, XATTR_MAX, XATTR_NAMES_MAX, XATTRS_MAX};
 use crate::shapes::{Allocate, Name, Reply, SetAttr, SetTime, Whence, WriteFlags, XattrMode};
+use crate::sync::Arc;
 use crate::words::{Errno, Fh, Ino, Time};
 
 impl Model {

@@ -1,11 +1,11 @@
 //! What changes names: the tree of directories.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::tree::{Body, Node};
 use super::{Content, LINK_MAX, Model, TARGET_MAX};
 use crate::shapes::{Attr, Caller, FileKind, Name, RenameMode, Reply};
+use crate::sync::Arc;
 use crate::words::{Errno, Ino, Time};
 
 /// A name in a directory.

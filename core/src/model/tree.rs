@@ -1,10 +1,10 @@
 //! The tree of inodes that the model is made of: a plain value.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::content::Content;
 use crate::shapes::{Attr, FileKind, Name};
+use crate::sync::Arc;
 use crate::words::{Errno, Ino, Time};
 
 /// Longest file name in bytes.

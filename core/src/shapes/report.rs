@@ -1,10 +1,9 @@
 //! What the commands `status`, `diff` and `commit` are told.
 
-use std::sync::Arc;
-
 use super::attr::FileKind;
 use super::store::StoreError;
 use crate::format::{FormatError, Hash};
+use crate::sync::Arc;
 
 /// What is uncommitted, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! What the kernel, or a command, asks of the core, and what it is answered.
 
-use std::sync::Arc;
-
 use super::attr::{Attr, FileKind, SetAttr};
+use crate::sync::Arc;
 use crate::words::{Fh, Ino};
 
 /// A file name: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`.

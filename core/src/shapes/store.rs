@@ -1,7 +1,7 @@
 //! What the core asks of an object store, and what it may be answered.
 
+use crate::sync::Arc;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Name of an object, relative to the repository: components of `[a-zA-Z0-9._-]` joined by `/`.
 pub type Key = String;

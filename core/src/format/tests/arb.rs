@@ -1,7 +1,6 @@
 //! Arbitrary records.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -13,6 +12,7 @@ use crate::format::{
     XattrMap, Xattrs,
 };
 use crate::shapes::Name;
+use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 const INO_MAX: u64 = i64::MAX as u64;

@@ -1,7 +1,6 @@
 //! Bytes that somebody made up: an error or a value that encodes to them, never a panic.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,6 +15,7 @@ use crate::format::{
     XattrMap, Xattrs, build, check_xattrs, decode_node, decode_xattrs, encode_xattrs, scan, update,
 };
 use crate::shapes::Name;
+use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 fn decode_as_node<T: TreeKind>(bytes: &[u8]) {

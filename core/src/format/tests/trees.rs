@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -15,6 +14,7 @@ use crate::format::{
     get, scan, update,
 };
 use crate::shapes::Name;
+use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 /// All nodes ever made, of which only the asked-for ones are loaded.

@@ -4,10 +4,10 @@ use rustc_hash::FxHashSet;
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Child, Nodes, Pieces, TreeKind, TreeNode};
 use crate::format::{FormatError, Hash, NodeRef, Piece};
+use crate::sync::Arc;
 
 /// Where the search for one key goes on.
 #[derive(Debug, PartialEq)]

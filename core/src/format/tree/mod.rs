@@ -22,9 +22,8 @@ pub(super) use node::encode_node;
 #[cfg(test)]
 pub(super) use update::update_with;
 
-use std::sync::Arc;
-
 use super::Hash;
+use crate::sync::Arc;
 
 /// Where the nodes are that are loaded: a cache, or whatever the caller has.
 pub type Nodes<'a, T> = dyn Fn(&Hash) -> Option<Arc<TreeNode<T>>> + 'a;

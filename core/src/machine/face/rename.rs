@@ -31,12 +31,10 @@ impl Machine {
     ) -> Result<Reply, Stop> {
         self.node(to.0)?.dir().ok_or(Errno::NotDir)?;
         let source_ino = self.resident(cx, from.0, from.1)?;
-        let target_node = self.node(to.0)?;
-        target_node.dir().ok_or(Errno::NotDir)?;
-        if target_node.names.is_empty() && to.0 != Ino::ROOT {
+        check_name(to.1)?;
+        if self.node(to.0)?.names.is_empty() && to.0 != Ino::ROOT {
             return Err(Stop::Errno(Errno::NoEnt));
         }
-        check_name(to.1)?;
         self.listed(cx, to.0)?;
         let source = self.place(from).ok_or(Errno::NoEnt)?;
         let target = self.place(to);

@@ -57,6 +57,8 @@ pub(crate) enum Target {
 struct Loading {
     targets: Vec<Target>,
     checks: u32,
+    /// How many of the targets the patience of the fetch began with: the first so many.
+    early: usize,
 }
 
 /// All pieces being loaded.
@@ -207,7 +209,8 @@ impl Engine {
                 return;
             }
             if let Some((key, targets)) = self.pieces.pop() {
-                self.pieces.loading.insert(key, Loading { targets, checks: 0 });
+                let early = targets.len();
+                self.pieces.loading.insert(key, Loading { targets, checks: 0, early });
                 self.fetch_piece(cx, key);
             }
         }
@@ -308,10 +311,23 @@ impl Engine {
     }
 
     fn piece_failed(&mut self, cx: &mut Cx<'_>, key: PieceKey, error: &StoreError, why: &str) {
-        let Some(loading) = self.pieces.loading.remove(&key) else { return };
+        let Some(mut loading) = self.pieces.loading.remove(&key) else { return };
+        let late = loading.targets.split_off(loading.early);
         let object = object_key(ObjectKind::Chunk, &key.object);
         self.report(cx, object.clone(), &said(error, why));
-        self.shared.around().budget.give(key.len);
+        let waits = |target: &Target| match target {
+            Target::Commit(serial, _) => self.is_commit(*serial),
+            Target::File { .. } | Target::Xattrs(_) => false,
+        };
+        if error.is_temporary() && late.iter().any(waits) {
+            // A commit that came later has patience left.
+            let early = late.len();
+            self.pieces.loading.insert(key, Loading { targets: late, checks: 0, early });
+            self.fetch_piece(cx, key);
+        } else {
+            loading.targets.extend(late);
+            self.shared.around().budget.give(key.len);
+        }
         self.wake(WaitKey::Piece(key), Err(Stop::Errno(Errno::Io)));
         for target in loading.targets {
             match target {

@@ -36,6 +36,8 @@ struct Loading {
     checks: u32,
     /// Whether it is being fetched or checked; else it is queued.
     is_sent: bool,
+    /// How many of the askers the patience of the fetch began with: the first so many.
+    early: usize,
 }
 
 /// What one asker has been given, and what it still lacks.
@@ -95,7 +97,8 @@ impl Trees {
     /// Notes that an asker waits for a node.
     fn await_node(&mut self, asker: &Asker, kind: NodeKind, node: NodeRef) {
         let hash = node.object.hash;
-        let fresh = || Loading { kind, node, askers: Vec::new(), checks: 0, is_sent: false };
+        let fresh =
+            || Loading { kind, node, askers: Vec::new(), checks: 0, is_sent: false, early: 0 };
         let loading = self.loading.entry(hash).or_insert_with(fresh);
         loading.askers.push(asker.clone());
         if loading.is_sent {
@@ -115,6 +118,7 @@ impl Trees {
             };
             if loading.askers.iter().any(|asker| self.asked.contains_key(asker)) {
                 loading.is_sent = true;
+                loading.early = loading.askers.len();
                 self.sent += 1;
                 return Some(loading.node);
             }
@@ -128,6 +132,21 @@ impl Trees {
         let loading = self.loading.remove(hash)?;
         self.sent -= 1;
         Some(loading)
+    }
+
+    /// Of a node that can't be had for a time: who has waited for all of that. Who came later, if
+    /// anybody still waits, is left with the load, which is to begin anew.
+    fn give_up_early(&mut self, hash: &Hash) -> Option<(NodeRef, Vec<Asker>)> {
+        let loading = self.loading.get_mut(hash)?;
+        let late = loading.askers.split_off(loading.early);
+        let late = late.into_iter().filter(|asker| self.asked.contains_key(asker));
+        let early = std::mem::replace(&mut loading.askers, late.collect());
+        loading.early = loading.askers.len();
+        if loading.askers.is_empty() {
+            loading.askers = early;
+            return None;
+        }
+        Some((loading.node, early))
     }
 
     /// An asker is done, unless it has asked for more.
@@ -256,11 +275,21 @@ impl Engine {
     }
 
     fn node_failed(&mut self, cx: &mut Cx<'_>, hash: Hash, error: StoreError, why: &str) {
-        let Some(loading) = self.trees.arrived(&hash) else { return };
-        self.send_nodes(cx);
-        let key = object_key(ObjectKind::Tree, &loading.node.object);
+        let late = if error.is_temporary() { self.trees.give_up_early(&hash) } else { None };
+        let (node, askers) = match late {
+            Some((node, early)) => {
+                self.fetch_node(cx, &node);
+                (node, early)
+            }
+            None => {
+                let Some(loading) = self.trees.arrived(&hash) else { return };
+                self.send_nodes(cx);
+                (loading.node, loading.askers)
+            }
+        };
+        let key = object_key(ObjectKind::Tree, &node.object);
         self.report(cx, key.clone(), &said(&error, why));
-        for asker in loading.askers {
+        for asker in askers {
             self.trees.forget(&asker);
             self.ask_failed(cx, asker, &key, &error);
         }

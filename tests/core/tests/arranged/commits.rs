@@ -6,7 +6,7 @@ use vellum_core::words::{Ino, Limits};
 use vellum_sim::mount;
 use vellum_sim::store::{Arranged, End};
 
-use crate::scene::{SECOND, Scene, always, name, noise};
+use crate::scene::{KIB, SECOND, Scene, always, name, noise};
 
 #[test]
 fn a_ref_whose_answer_was_lost_is_not_given_up_because_a_later_put_fails() {
@@ -224,5 +224,35 @@ fn nothing_is_kept_of_a_commit_that_failed() {
         scene.world.run_until_quiet();
         let holdings = scene.world.actor(scene.mount).machine.holdings();
         assert_eq!((holdings.asked, holdings.loads), (0, 0), "{round}");
+    }
+}
+
+#[test]
+fn a_commit_does_not_inherit_the_patience_that_another_has_used_up() {
+    // More chunks than a list names need a tree of pieces.
+    for (loaded, chunks) in [("trees/", 20), ("chunks/", 4)] {
+        let mut scene = Scene::plain();
+        let (_, fh) = scene.create("big");
+        for at in 0..chunks {
+            scene.write(fh, at * 64 * KIB, &noise(64 * KIB, at));
+        }
+        scene.committed();
+        scene.remount();
+        let (_, fh) = scene.open("big");
+        scene.write(fh, 100 * KIB, b"!");
+        scene.file("small", b"!");
+        let unreachable = End::Refused(StoreError::Unreachable);
+        let denied = Arranged::put("chunks/", End::Refused(StoreError::Denied));
+        scene.world.store.arranged = vec![always(Arranged::get(loaded, unreachable)), denied];
+        let start = scene.world.now().mono_ns;
+        let result = scene.commit();
+        assert!(matches!(result, CommitResult::Failed { .. }), "{loaded} {result:?}");
+        // What it loads goes on, and is given up at 120 s. The next commit joins it before.
+        scene.world.run_until(start + 100 * SECOND);
+        let commit = scene.begin_commit();
+        scene.world.run_until(start + 150 * SECOND);
+        scene.world.store.heal();
+        let result = scene.end_commit(commit);
+        assert!(matches!(result, CommitResult::Committed { .. }), "{loaded} {result:?}");
     }
 }

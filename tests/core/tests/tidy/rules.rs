@@ -137,19 +137,7 @@ const OUTSIDE: [&str; 12] = [
 ];
 
 /// What the core touches through its sync door alone.
-const DOOR: [&str; 11] = [
-    "parking_lot",
-    "dashmap",
-    "loom",
-    "shuttle",
-    "std::sync::Mutex",
-    "std::sync::RwLock",
-    "std::sync::Condvar",
-    "std::sync::Once",
-    "std::sync::OnceLock",
-    "std::sync::atomic",
-    "std::sync::mpsc",
-];
+const DOOR: [&str; 5] = ["parking_lot", "dashmap", "loom", "shuttle", "std::sync"];
 
 fn uses(source: &Source, forbidden: &[&str], why: &str) -> Vec<Finding> {
     let mut out = Vec::new();
