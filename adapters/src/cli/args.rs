@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::mount_commands::MountCommand;
 use super::text::parse_chunk_size;
+use crate::store::StoreOptions;
 
 /// A writable file system over snapshots: import a tree, mount it, edit it, commit it.
 #[derive(Debug, Parser)]
@@ -47,15 +48,21 @@ impl Command {
 
 #[derive(Args, Debug)]
 pub(super) struct InitArgs {
-    /// Directory of the repository: empty, or made
+    /// Where to make it: an empty directory, or one that is made, or s3://BUCKET/PREFIX
     #[arg(value_name = "REPO")]
     pub(super) repo: PathBuf,
     /// Size of the chunks of big files: a power of two from 64K to 16M
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, default_value = "4M")]
     pub(super) chunk_size: u32,
+    /// Take a store that ignores conditional writes: only one mount or import at a time may ever
+    /// write to the repository, and nothing notices if two do
+    #[arg(long)]
+    pub(super) single_writer: bool,
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) store: StoreOptions,
 }
 
 #[derive(Args, Debug)]
@@ -75,6 +82,8 @@ pub(super) struct ImportArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) store: StoreOptions,
 }
 
 #[derive(Args, Debug)]
@@ -89,6 +98,8 @@ pub(super) struct ExportArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) store: StoreOptions,
 }
 
 #[derive(Args, Debug)]
@@ -102,4 +113,6 @@ pub(super) struct LogArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) store: StoreOptions,
 }

@@ -11,7 +11,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub use exit::{CliError, Exit};
 pub use text::author;
@@ -78,13 +81,14 @@ fn start_log(verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    // It fails if there is a log already, which is then as good.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // What libraries log may hold signatures and tokens: only our own words are let through.
+    let ours = Targets::new().with_target("vellum", level).with_target("vellum_core", level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // It fails if there is a log already, which is then as good.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
 }
 
 /// Prints to standard output. A reader that has gone away has seen what it wanted.

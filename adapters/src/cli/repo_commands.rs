@@ -16,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
 use super::text::{author, count, number, rfc3339, size, time};
 use super::{CliError, Exit, print, progress};
-use crate::repo::{Address, Export, Import, LogEntry, Repo, RepoError, log as history};
+use crate::repo::{Address, Export, Import, LogEntry, NewRepo, Repo, RepoError, log as history};
+use crate::store::Location;
 
 /// How long a command that ends waits for file operations that can't be called back.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -24,7 +25,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const SHORT_HASH: usize = 16;
 
 pub(super) fn init(args: InitArgs) -> Result<Exit, CliError> {
-    let repo = perform(Repo::init(&args.repo, Some(args.chunk_size)), || true)?;
+    let location = Location::new(&args.repo, args.store);
+    let (chunk_bytes, single_writer) = (Some(args.chunk_size), args.single_writer);
+    let kind = NewRepo { chunk_bytes, single_writer };
+    let repo = perform(Repo::init(location, kind), || true)?;
     let chunk_bytes = repo.header().chunk_bytes;
     if args.json {
         print_json(&json!({"repository": path_text(&args.repo), "chunk_bytes": chunk_bytes}))?;
@@ -43,7 +47,7 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
     let author = args.author.unwrap_or_else(author);
     raise_open_files();
     let runtime = runtime()?;
-    let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
+    let repo = finish(&runtime, Repo::open(address.location(&args.store)), || true)?;
     let import = Arc::new(Import::new(Arc::clone(&repo), &args.source, &branch, author, message));
     let say = || {
         let read = |at: &std::sync::atomic::AtomicU64| at.load(Ordering::Relaxed);
@@ -102,7 +106,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     };
     raise_open_files();
     let runtime = runtime()?;
-    let repo = finish(&runtime, Repo::open(&address.repo), || true)?;
+    let repo = finish(&runtime, Repo::open(address.location(&args.store)), || true)?;
     let export = Arc::new(Export::new(Arc::clone(&repo)));
     let say = || {
         let files = count(export.files.load(Ordering::Relaxed), "inode");
@@ -159,7 +163,7 @@ pub(super) fn log(args: LogArgs) -> Result<Exit, CliError> {
     let address = Address::parse(&args.repo);
     let max = args.max.unwrap_or(usize::MAX);
     let work = async {
-        let repo = Repo::open(&address.repo).await?;
+        let repo = Repo::open(address.location(&args.store)).await?;
         let from = repo.resolve(address.name()).await?.snapshot;
         history(&repo, from, max).await
     };

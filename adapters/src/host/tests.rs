@@ -15,7 +15,7 @@ use vellum_core::shapes::{
 use vellum_core::words::{Errno, Fh, Ino, Limits};
 
 use super::{CloseOnPanic, Host, KernelCache};
-use crate::repo::{Import, Repo};
+use crate::repo::{Import, NewRepo, Repo};
 use crate::store::ObjectStore;
 
 /// Longest that anything here takes, on a slow and busy machine.
@@ -50,7 +50,7 @@ fn imported(runtime: &Runtime, content: &[u8]) -> (tempfile::TempDir, MountSpec,
     std::fs::create_dir(&source).unwrap();
     std::fs::write(source.join("file"), content).unwrap();
     let (spec, repo) = runtime.block_on(async {
-        let repo = Repo::init(&dir.path().join("repo"), None).await.unwrap();
+        let repo = Repo::init(&dir.path().join("repo"), NewRepo::default()).await.unwrap();
         let (author, message) = ("a@b".to_owned(), "a test".to_owned());
         let import = Import::new(Arc::clone(&repo), &source, "main", author, message);
         Arc::new(import).run().await.unwrap();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::parse_size;
+use crate::store::StoreOptions;
 
 /// Arguments of `vellum mount`.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +36,9 @@ pub struct MountArgs {
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
+    /// How a bucket is reached
+    #[command(flatten)]
+    pub store: StoreOptions,
 }
 
 /// Arguments of `vellum status`.

@@ -18,7 +18,7 @@ use crate::cli::{CliError, Exit};
 use crate::fuse::{OpenMode, Options};
 use crate::host::Host;
 use crate::repo::{Address, Repo};
-use crate::store::Store;
+use crate::store::Location;
 
 /// Least memory for file data, in bytes: below it a commit has no room to gather chunks.
 const MEMORY_MIN_BYTES: u64 = 64 << 20;
@@ -36,7 +36,7 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
     place.prepare()?;
     // Held to the end of the process.
     let _claim = place.claim(&point)?;
-    let address = address(args)?;
+    let (location, name) = address(args)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("vellum")
@@ -47,10 +47,10 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
         background::detach(&place.log).map_err(why)?;
     }
     let served = runtime.block_on(async {
-        let (host, store, can_commit) = host(args, &address, runtime.handle()).await?;
-        let source = format!("{}@{}", address.repo.display(), address.name());
+        let (host, repo, can_commit) = host(args, (&location, &name), runtime.handle()).await?;
+        let source = format!("{}@{name}", location.address.display());
         let about = about(args, &point, &place, source, can_commit);
-        let served = serve_host(args, (&host, store), (&point, &place), about, ready).await;
+        let served = serve_host(args, (&host, repo), (&point, &place), about, ready).await;
         host.close();
         served
     });
@@ -65,7 +65,7 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
 /// Mounts `host` and serves it to its end.
 async fn serve_host(
     args: &MountArgs,
-    (host, store): (&Host, Arc<Store>),
+    (host, repo): (&Host, Arc<Repo>),
     (point, place): (&Path, &Place),
     about: MountedAnswer,
     ready: impl FnOnce(MountedAnswer),
@@ -78,7 +78,7 @@ async fn serve_host(
     };
     let told = about.clone();
     let point = point.to_path_buf();
-    Daemon::run((host.clone(), store), place, point, options, about, || ready(told)).await
+    Daemon::run((host.clone(), repo), place, point, options, about, || ready(told)).await
 }
 
 fn about(
@@ -99,26 +99,26 @@ fn about(
 }
 
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
-fn address(args: &MountArgs) -> Result<Address, CliError> {
-    let mut address = Address::parse(&args.repository);
-    address.repo = std::path::absolute(&address.repo).map_err(|error| {
+fn address(args: &MountArgs) -> Result<(Location, String), CliError> {
+    let address = Address::parse(&args.repository);
+    let location = address.location(&args.store).absolute().map_err(|error| {
         failed(&format!("can't find the repository {}", address.repo.display()), &error)
     })?;
-    Ok(address)
+    Ok((location, address.name().to_owned()))
 }
 
 /// Reads what the mount begins with, and starts its host. Answers too whether changes can be
 /// committed.
 async fn host(
     args: &MountArgs,
-    address: &Address,
+    (location, name): (&Location, &str),
     runtime: &Handle,
-) -> Result<(Host, Arc<Store>, bool), CliError> {
-    let repo = Repo::open(&address.repo).await?;
+) -> Result<(Host, Arc<Repo>, bool), CliError> {
+    let repo = Repo::open(location.clone()).await?;
     if !args.read_only {
         repo.check_writable()?;
     }
-    let resolved = repo.resolve(address.name()).await?;
+    let resolved = repo.resolve(name).await?;
     let base = match resolved.snapshot {
         Some(hash) => Some((hash, repo.read_snapshot(hash).await?)),
         None => None,
@@ -139,9 +139,9 @@ async fn host(
     };
     let shared = Arc::new(Shared::new(limits(args.memory, chunk_bytes)?, args.read_only));
     let store = Arc::clone(repo.store());
-    let host = Host::start(spec, shared, Arc::clone(&store) as Arc<_>, runtime.clone())
+    let host = Host::start(spec, shared, store as Arc<_>, runtime.clone())
         .map_err(|error| failed("can't start threads", &error))?;
-    Ok((host, store, can_commit))
+    Ok((host, repo, can_commit))
 }
 
 fn limits(memory_bytes: Option<u64>, chunk_bytes: u32) -> Result<Limits, CliError> {

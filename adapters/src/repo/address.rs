@@ -1,8 +1,10 @@
 //! How a repository and what is in it are named: `REPO[@branch | @tag | @snapshot]`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use crate::store::{Location, StoreOptions, url_parts};
 
 /// Branch that is meant when none is named.
 pub const MAIN: &str = "main";
@@ -26,6 +28,9 @@ impl Address {
 
     fn parse_with(argument: &OsStr, is_directory: &dyn Fn(&Path) -> bool) -> Self {
         let bytes = argument.as_bytes();
+        if url_parts(argument).is_some() {
+            return Self::of_url(argument);
+        }
         let whole = Self { repo: PathBuf::from(argument), name: None };
         if is_directory(&whole.repo) {
             return whole;
@@ -40,16 +45,25 @@ impl Address {
         found.or_else(|| ats().find_map(split_at)).unwrap_or(whole)
     }
 
+    /// No bucket and no key of ours has an `@`.
+    fn of_url(argument: &OsStr) -> Self {
+        let text = argument.to_string_lossy();
+        match text.split_once('@') {
+            Some((repo, name)) => Self { repo: repo.into(), name: Some(name.to_owned()) },
+            None => Self { repo: argument.into(), name: None },
+        }
+    }
+
+    /// Where the repository is, reached with these options.
+    #[must_use]
+    pub fn location(&self, options: &StoreOptions) -> Location {
+        Location::new(&self.repo, options.clone())
+    }
+
     /// The name, or that of the main branch.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(MAIN)
-    }
-}
-
-impl From<&OsString> for Address {
-    fn from(argument: &OsString) -> Self {
-        Self::parse(argument)
     }
 }
 
@@ -75,5 +89,14 @@ mod tests {
         assert_eq!(parse("/new@dev", &[]), some("/new", "dev"));
         assert_eq!(parse("/r@", &["/r"]), some("/r", ""));
         assert_eq!(parse("/plain", &[]), ("/plain".into(), None));
+    }
+
+    #[test]
+    fn the_first_at_of_an_url_ends_the_repository() {
+        let some = |repo: &str, name: &str| (repo.to_owned(), Some(name.to_owned()));
+        assert_eq!(parse("s3://b/p", &[]), ("s3://b/p".into(), None));
+        assert_eq!(parse("s3://b/p@dev", &[]), some("s3://b/p", "dev"));
+        assert_eq!(parse("s3://b@tags/v1", &[]), some("s3://b", "tags/v1"));
+        assert_eq!(parse("s3://b/p@a@b", &[]), some("s3://b/p", "a@b"));
     }
 }

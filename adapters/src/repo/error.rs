@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use vellum_core::format::{FormatError, Hash, HeaderError, RefNameError};
 use vellum_core::shapes::{Key, StoreError};
 
+use super::probe::Breach;
 use crate::cli::{CliError, Exit};
 use crate::store::{OpenError, os_words};
 
@@ -63,6 +64,8 @@ pub enum RepoError {
     OutcomeUnknown { branch: String },
     /// The repository is garbage collected, by a newer Vellum.
     Collected { key: String },
+    /// The store does not keep the conditions of puts.
+    Unconditional { path: PathBuf, breach: Breach },
     /// Interrupted by a signal.
     Interrupted,
     /// Work was lost to a failure inside the program.
@@ -111,7 +114,10 @@ impl RepoError {
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
             Self::Conflict { .. } => Exit::Conflict,
-            Self::OutcomeUnknown { .. } | Self::Lost { .. } | Self::Collected { .. } => Exit::Store,
+            Self::Unconditional { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Lost { .. }
+            | Self::Collected { .. } => Exit::Store,
             Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -124,7 +130,10 @@ impl RepoError {
                 "keep the repository on a local disk of this host".into()
             }
             Self::Open(OpenError::Io { error, .. }) => local_remedy(error).into(),
-            Self::Open(_) => "give the path of a directory on a local disk".into(),
+            Self::Open(OpenError::Endpoint { .. }) => {
+                "give the URL of the server, such as https://minio.example:9000".into()
+            }
+            Self::Open(_) => "give s3://BUCKET/PREFIX, or a directory on a local disk".into(),
             Self::NotARepository { path } => {
                 format!("create one with `vellum init {}`", path.display())
             }
@@ -167,6 +176,11 @@ impl RepoError {
             Self::Collected { .. } => {
                 "upgrade Vellum: this one can't tell what is condemned".into()
             }
+            Self::Unconditional { .. } => {
+                "nothing was written. Use a store that keeps conditional writes; or, if only one \
+                 mount or import at a time will ever write to it, `vellum init --single-writer`"
+                    .into()
+            }
             Self::Interrupted => "nothing was published; run it again to go on".into(),
             Self::Lost { .. } => "run it again; please report this if it persists".into(),
         }
@@ -184,6 +198,7 @@ fn store_exit(error: &StoreError) -> Exit {
         | StoreError::Throttled
         | StoreError::Unreachable
         | StoreError::Ambiguous
+        | StoreError::NoBucket
         | StoreError::Unsupported => Exit::Store,
     }
 }
@@ -191,11 +206,14 @@ fn store_exit(error: &StoreError) -> Exit {
 fn store_remedy(error: &StoreError) -> &'static str {
     match error {
         StoreError::NoSpace => "make room where the repository lies, then run it again",
-        StoreError::Denied => "check the owner and permissions of the repository",
+        StoreError::Denied => {
+            "check the credentials, or the owner and permissions of the directory"
+        }
         StoreError::Damaged => "restore this object from a copy of the repository",
         StoreError::Throttled | StoreError::Unreachable | StoreError::Ambiguous => {
             "check that the store can be reached, then run it again"
         }
+        StoreError::NoBucket => "create the bucket, or check its name and the endpoint",
         StoreError::NotFound
         | StoreError::Exists
         | StoreError::Mismatch
@@ -233,6 +251,7 @@ fn store_words(error: &StoreError) -> &'static str {
         StoreError::Denied => "permission denied",
         StoreError::NoSpace => "no space left in the store",
         StoreError::Damaged => "what came back is damaged",
+        StoreError::NoBucket => "there is no such bucket",
         StoreError::Unsupported => "the store can't do that",
     }
 }
@@ -301,6 +320,9 @@ impl fmt::Display for RepoError {
             }
             Self::Collected { key } => {
                 write!(f, "{key}: the repository is garbage collected, by a newer Vellum")
+            }
+            Self::Unconditional { path, breach } => {
+                write!(f, "{} is not safe to write to: {breach}", path.display())
             }
             Self::Interrupted => write!(f, "interrupted"),
             Self::Lost { doing } => write!(f, "the work to {doing} was lost"),

@@ -109,6 +109,7 @@ impl Import {
         self.repo.check_writable()?;
         self.check_apart()?;
         check_words(&self.author, &self.message).map_err(|error| self.unfit(error))?;
+        self.repo.check_conditions().await?;
         let branch = self.open_branch().await?;
         let base = match branch.body.snapshot {
             Some(hash) => Some((hash, self.repo.read_snapshot(hash).await?)),

@@ -13,6 +13,7 @@ mod export;
 mod history;
 mod import;
 mod packs;
+mod probe;
 mod refs;
 mod source;
 mod target;
@@ -20,6 +21,7 @@ mod tree;
 mod walk;
 
 use std::ffi::OsStr;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,14 +40,24 @@ pub use error::RepoError;
 pub use export::{Export, Exported};
 pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
+pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
 
-use crate::store::{DirStore, Store};
+use crate::store::{DirStore, Location, Meant, OpenError, Store};
 
 /// An open repository.
 pub struct Repo {
     store: Arc<Store>,
     header: Header,
+}
+
+/// What is chosen when a repository is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewRepo {
+    /// Bytes of the chunks of big files; 4 MiB when `None`.
+    pub chunk_bytes: Option<u32>,
+    /// Only one at a time will write to it: it may lie in a store that ignores conditions.
+    pub single_writer: bool,
 }
 
 /// Whether an object had to be written.
@@ -61,17 +73,16 @@ pub enum Placed {
 }
 
 impl Repo {
-    /// Opens the repository at `path`.
+    /// Opens the repository at a location.
     ///
     /// # Errors
     /// There is none, it is of a newer format, or the store fails.
-    pub async fn open(path: &Path) -> Result<Arc<Self>, RepoError> {
-        let store = match Store::open(path.as_os_str()) {
+    pub async fn open(location: impl Into<Location>) -> Result<Arc<Self>, RepoError> {
+        let location = location.into();
+        let store = match Store::open(&location).await {
             Ok(store) => store,
-            Err(crate::store::OpenError::Io { error, .. })
-                if error.kind() == std::io::ErrorKind::NotFound =>
-            {
-                return Err(RepoError::NotARepository { path: path.to_path_buf() });
+            Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RepoError::NotARepository { path: location.address });
             }
             Err(error) => return Err(error.into()),
         };
@@ -98,16 +109,31 @@ impl Repo {
     ///
     /// # Errors
     /// There is a repository or something else already, or the store fails.
-    pub async fn init(path: &Path, chunk_bytes: Option<u32>) -> Result<Arc<Self>, RepoError> {
-        let header = Header::new(chunk_bytes.unwrap_or(CHUNK_DEFAULT_BYTES), now());
+    pub async fn init(
+        location: impl Into<Location>,
+        kind: NewRepo,
+    ) -> Result<Arc<Self>, RepoError> {
+        let location = location.into();
+        let path = location.address.as_path();
+        let header = Header::new(kind.chunk_bytes.unwrap_or(CHUNK_DEFAULT_BYTES), now());
+        let header = if kind.single_writer { header.with_single_writer() } else { header };
         let bytes = header.encode().map_err(|error| at_header(path, error))?;
-        let made = make_empty_directory(path)?;
-        let store = Store::open(path.as_os_str()).inspect_err(|_| {
+        let made = match location.meant()? {
+            Meant::Directory => make_empty_directory(path)?,
+            Meant::Bucket(_) => false,
+        };
+        let store = Store::open(&location).await.inspect_err(|_| {
             if made {
                 // It was made for nothing. If it stays, it is empty.
                 drop(std::fs::remove_dir(path));
             }
         })?;
+        if let Meant::Bucket(_) = location.meant()? {
+            check_empty_prefix(&store, path).await?;
+            if !kind.single_writer {
+                probe::check(&store).await?;
+            }
+        }
         let body = vec![Slice::whole(bytes)];
         let repo = match asks::put(&store, HEADER_KEY, body, Condition::Absent).await {
             Ok(()) => Arc::new(Self { store, header }),
@@ -127,7 +153,8 @@ impl Repo {
         let repo = Self::open_in(store).await?;
         let refs = asks::list(&repo.store, "refs/", 1).await;
         let refs = refs.map_err(|error| RepoError::store("list", "refs/", error))?;
-        if refs.is_empty() && repo.header.chunk_bytes == wanted.chunk_bytes {
+        let as_wanted = Header { created: wanted.created, ..repo.header.clone() } == *wanted;
+        if refs.is_empty() && as_wanted {
             return Ok(repo);
         }
         Err(RepoError::AlreadyThere { path: path.to_path_buf() })
@@ -272,6 +299,17 @@ pub(crate) fn now() -> Time {
 
 fn at_header(path: &Path, error: HeaderError) -> RepoError {
     RepoError::Header { path: path.to_path_buf(), error }
+}
+
+/// Refuses a prefix under which there is something else than a repository.
+async fn check_empty_prefix(store: &Store, path: &Path) -> Result<(), RepoError> {
+    let keys = asks::list(store, "", 1).await;
+    let keys = keys.map_err(|error| RepoError::store("list", "", error))?;
+    // With a header it is a repository, if perhaps not a finished one.
+    if keys.is_empty() || asks::get(store, HEADER_KEY, None).await.is_ok() {
+        return Ok(());
+    }
+    Err(RepoError::NotEmpty { path: path.to_path_buf() })
 }
 
 /// Whether the directory was made just now. One that was begun to be a repository is as good as an

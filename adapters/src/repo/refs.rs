@@ -197,7 +197,7 @@ impl Repo {
 }
 
 /// A random number that no other attempt has.
-fn attempt() -> Result<u128, RepoError> {
+pub(super) fn attempt() -> Result<u128, RepoError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| RepoError::Lost { doing: "draw a random number" })?;
     Ok(u128::from_le_bytes(bytes))

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vellum_core::format::{Hash, Hashed, ObjectKind, ObjectName, RefBody, Snapshot};
 use vellum_core::shapes::{StoreError, StoreOutcome, StoreRequest};
 
-use super::{Branch, MAIN, Repo, RepoError};
+use super::{Branch, MAIN, NewRepo, Repo, RepoError};
 use crate::store::{DirStore, ObjectStore, Store};
 
 /// What is to happen to one request.
@@ -85,7 +85,7 @@ struct World {
 /// A repository whose store has faults for keys with `prefix`, once there are some.
 async fn world(prefix: &str) -> World {
     let dir = tempfile::tempdir().unwrap();
-    Repo::init(dir.path(), None).await.unwrap();
+    Repo::init(dir.path(), NewRepo::default()).await.unwrap();
     let faults = Arc::new(Mutex::new(VecDeque::new()));
     let backend = Faulty {
         dir: DirStore::open(dir.path()).unwrap(),

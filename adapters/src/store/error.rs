@@ -17,6 +17,16 @@ pub enum OpenError {
         /// Its scheme.
         scheme: String,
     },
+    /// The address does not say which bucket, or its prefix can't begin keys.
+    Bucket {
+        /// The address as it was given.
+        address: String,
+    },
+    /// The URL of the server can't be used.
+    Endpoint {
+        /// The URL as it was given.
+        url: String,
+    },
     /// The directory lies on a file system that other hosts share.
     NotLocal {
         /// The directory.
@@ -49,6 +59,10 @@ impl fmt::Display for OpenError {
             Self::Scheme { address, scheme } => {
                 write!(f, "{address}: there is no store for {scheme}:// addresses")
             }
+            Self::Bucket { address } => {
+                write!(f, "{address} is not the address of a bucket: s3://BUCKET/PREFIX is one")
+            }
+            Self::Endpoint { url } => write!(f, "{url} is not the URL of a server"),
             Self::NotLocal { path, kind } => write!(
                 f,
                 "{} is on {kind}: a repository in a directory works on local file systems only",

@@ -2,17 +2,18 @@
 //!
 //! A [`Store`] is a backend behind three things that all backends share: counters that commands
 //! and tests read, the test hooks of [`hooks`], and the trait [`ObjectStore`]. The backend of a
-//! local directory is [`DirStore`].
+//! local directory is [`DirStore`], that of a bucket [`S3Store`].
 
 mod dir;
 mod error;
 mod hooks;
 mod keys;
+mod location;
+mod s3;
 
 #[cfg(test)]
 mod contract;
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ use vellum_core::shapes::{Counts, StoreOutcome, StoreRequest};
 pub use dir::DirStore;
 pub use error::OpenError;
 pub(crate) use error::os_words;
+pub use location::{Location, StoreOptions};
+pub(crate) use location::{Meant, url_parts};
+pub use s3::S3Store;
 
 /// Answers store requests. One request has one outcome; nothing is retried inside.
 pub trait ObjectStore: Send + Sync {
@@ -33,6 +37,16 @@ pub trait ObjectStore: Send + Sync {
     /// How many bytes it has room for, where that is known. May block for a local disk.
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// Names the store, if it must be asked whether it keeps the conditions of puts.
+    fn to_be_probed(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it is known, without asking, that what was opened is there no more.
+    fn is_gone(&self) -> bool {
+        false
     }
 }
 
@@ -45,20 +59,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `address`: a directory that exists, on a local file system.
+    /// Opens the store at a location: a directory that exists, on a local file system, or a
+    /// bucket, of which nothing is asked yet.
     ///
     /// # Errors
     /// [`OpenError`] names the address and what is wrong with it.
-    pub fn open(address: &OsStr) -> Result<Arc<Self>, OpenError> {
-        if let Some(scheme) = url_scheme(address) {
-            let address = address.to_string_lossy().into_owned();
-            return Err(OpenError::Scheme { address, scheme });
-        }
+    pub async fn open(location: &Location) -> Result<Arc<Self>, OpenError> {
+        let backend: Arc<dyn ObjectStore> = match location.meant()? {
+            Meant::Directory => Arc::new(DirStore::open(&location.address)?),
+            Meant::Bucket(place) => Arc::new(S3Store::open(place, &location.options).await?),
+        };
         let hooks = hooks::Hooks::from_environment()?.map(Arc::new);
-        let path = Path::new(address);
-        let backend = Arc::new(DirStore::open(path)?);
-        let counts = Arc::default();
-        Ok(Arc::new(Self { backend, address: path.to_path_buf(), counts, hooks }))
+        let (address, counts) = (location.address.clone(), Arc::default());
+        Ok(Arc::new(Self { backend, address, counts, hooks }))
     }
 
     /// A store over any backend, without hooks.
@@ -103,11 +116,12 @@ impl ObjectStore for Store {
     fn free_bytes(&self) -> Option<u64> {
         self.backend.free_bytes()
     }
-}
 
-/// The scheme of a URL such as `s3://bucket/prefix`; none for a path.
-fn url_scheme(address: &OsStr) -> Option<String> {
-    let (scheme, _) = address.to_str()?.split_once("://")?;
-    let plain = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
-    plain.then(|| scheme.to_owned())
+    fn to_be_probed(&self) -> Option<String> {
+        self.backend.to_be_probed()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.backend.is_gone()
+    }
 }

@@ -63,6 +63,8 @@ pub(crate) enum Why {
     Pressed,
     /// Bytes of this range must be loaded.
     Load { start: u64, end: u64 },
+    /// This range lies past the mark: it is time to load what comes after it.
+    Ahead { start: u64, end: u64 },
     /// Only the machine knows, or can.
     Ask,
 }
@@ -265,6 +267,11 @@ impl File {
                 holes.iter().for_each(|hole| s.cover.remove(hole.clone()));
             }
         });
+    }
+
+    /// Sets the mark that the next reads past it tell the machine of.
+    pub(crate) fn set_mark(&self, mark: u64) {
+        self.state.write(|s| s.mark = mark);
     }
 
     /// Drops blocks that the layout holds too, up to about `want` bytes; the bytes given back.

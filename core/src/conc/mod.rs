@@ -20,3 +20,4 @@ pub use image::{Image, ImageBlock, Part};
 pub use mask::Mask;
 pub(crate) use shared::file_attr;
 pub use shared::{Fast, Shared};
+pub(crate) use state::NO_MARK;

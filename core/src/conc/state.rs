@@ -11,6 +11,9 @@ use super::image::{Image, ImageBlock};
 use crate::shapes::{Spans, Whence};
 use crate::words::{Epoch, Errno, Ino, Version};
 
+/// No read is past it.
+pub(crate) const NO_MARK: u64 = u64::MAX;
+
 /// What a file's lock guards. Changes are in the module `edit`.
 #[derive(Debug)]
 pub(super) struct State {
@@ -32,6 +35,8 @@ pub(super) struct State {
     /// Budget used by blocks.
     pub(super) charged: u64,
     pub(super) sealed: Option<Sealed>,
+    /// Reads past here tell the machine first, which loads what comes next.
+    pub(super) mark: u64,
     /// Whether it may have a capability to lose, which only the machine can take away.
     pub(super) guarded: bool,
 }
@@ -59,6 +64,7 @@ impl State {
             credit: 0,
             charged: 0,
             sealed: None,
+            mark: NO_MARK,
             guarded: false,
         }
     }
@@ -74,6 +80,9 @@ impl State {
         let end = offset.saturating_add(u64::from(len)).min(self.size);
         if offset >= end {
             return Ok(());
+        }
+        if end > self.mark {
+            return Err(Slow(Why::Ahead { start: offset, end }));
         }
         let load = Slow(Why::Load { start: offset, end });
         for part in split(offset..end, self.block_bytes) {

@@ -14,7 +14,11 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const HASH: &str = "blake3-256";
 const READ_FEATURES: [&str; 0] = [];
-const WRITE_FEATURES: [&str; 0] = [];
+const WRITE_FEATURES: [&str; 1] = [SINGLE_WRITER];
+
+/// The repository lies in a store that does not keep the conditions of puts, and whoever made it
+/// promised that no two write to it at once.
+const SINGLE_WRITER: &str = "single-writer";
 
 /// What is fixed for the life of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,19 @@ impl Header {
             chunk_bytes,
             created,
         }
+    }
+
+    /// The same, of a repository that only one mount or import at a time writes to.
+    #[must_use]
+    pub fn with_single_writer(mut self) -> Self {
+        self.write_features.push(SINGLE_WRITER.to_owned());
+        self
+    }
+
+    /// Whether only one at a time writes to the repository, so that conditions need not be kept.
+    #[must_use]
+    pub fn is_single_writer(&self) -> bool {
+        self.write_features.iter().any(|feature| feature == SINGLE_WRITER)
     }
 
     /// The bytes of `vellum.json`.

@@ -168,6 +168,8 @@ pub enum StoreError {
     NoSpace,
     /// What came back can't be what was asked for: length or checksum do not match.
     Damaged,
+    /// There is no such bucket.
+    NoBucket,
     /// The store does not do what was asked, and never will.
     Unsupported,
 }
@@ -183,6 +185,7 @@ impl StoreError {
             | Self::Mismatch
             | Self::Denied
             | Self::NoSpace
+            | Self::NoBucket
             | Self::Unsupported => false,
         }
     }

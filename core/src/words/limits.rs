@@ -25,6 +25,8 @@ pub struct Limits {
     pub backoff_max_ns: u64,
     /// Store requests that one flow keeps in flight.
     pub in_flight: usize,
+    /// Most bytes that are loaded ahead of the reads of one file; 0 for none.
+    pub ahead_bytes: u64,
     /// Decoded nodes of trees kept for the next question, beside those that a question at hand
     /// uses: at about 64 KiB each, 32 MiB.
     pub cached_nodes: usize,
@@ -44,6 +46,7 @@ impl Default for Limits {
             backoff_min_ns: 50_000_000,
             backoff_max_ns: 5_000_000_000,
             in_flight: 16,
+            ahead_bytes: 64 << 20,
             cached_nodes: 512,
         }
     }

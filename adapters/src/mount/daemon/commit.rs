@@ -8,9 +8,11 @@ use vellum_core::shapes::{CommitResult, Op, Reply, StoreError};
 use super::super::control::protocol::{CommitAnswer, Signed};
 use super::{Daemon, odd};
 use crate::cli::{CliError, Exit, quoted};
+use crate::store::ObjectStore;
 
 impl Daemon {
     pub(super) async fn commit(&self, signed: Signed) -> Result<CommitAnswer, CliError> {
+        self.repo.check_conditions().await?;
         self.flush().await?;
         self.no_page_was_refused()?;
         let Signed { author, message } = signed;
@@ -81,8 +83,9 @@ impl Daemon {
                     .to_owned(),
             ),
             CommitResult::Failed { key, error } => {
-                let (what, remedy) =
-                    not_committed((&self.point, self.store.address()), &key, &error);
+                let is_gone = error == StoreError::NoBucket || self.repo.store().is_gone();
+                let places = (self.point.as_path(), self.repo.store().address());
+                let (what, remedy) = not_committed(places, is_gone, &key, &error);
                 (exit_of(&error), what, remedy)
             }
             CommitResult::Unknown => (
@@ -98,13 +101,14 @@ impl Daemon {
 /// Why the store did not take a commit, and what there is to do about it.
 fn not_committed(
     (point, repository): (&Path, &Path),
+    is_gone: bool,
     key: &str,
     error: &StoreError,
 ) -> (String, String) {
     let shown = repository.display();
     let kept = "the edits are still in the mount";
     let full = matches!(error, StoreError::NoSpace | StoreError::Denied);
-    if !full && !repository.exists() {
+    if !full && is_gone {
         let what = format!("{key}: the repository {shown} is gone");
         let remedy = format!(
             "{kept}, and can't be committed from it any more: copy your changes to a mount \
@@ -128,10 +132,11 @@ fn not_committed(
              the commit again"
         ),
         StoreError::Unsupported => format!(
-            "{kept}: the file system of {shown} lacks what a commit needs. Mount a copy of \
-             the repository on another one, and copy your changes there"
+            "{kept}: what holds {shown} lacks what a commit needs. Mount a copy of the \
+             repository in another place, and copy your changes there"
         ),
-        StoreError::Mismatch
+        StoreError::NoBucket
+        | StoreError::Mismatch
         | StoreError::Throttled
         | StoreError::Unreachable
         | StoreError::Ambiguous => format!("{kept}: run the commit again"),
@@ -157,6 +162,7 @@ fn exit_of(error: &StoreError) -> Exit {
         | StoreError::Throttled
         | StoreError::Unreachable
         | StoreError::Ambiguous
+        | StoreError::NoBucket
         | StoreError::Unsupported => Exit::Store,
     }
 }
@@ -172,6 +178,7 @@ fn describe(error: &StoreError) -> &'static str {
         StoreError::Denied => "the store does not allow it",
         StoreError::NoSpace => "the store is full",
         StoreError::Damaged => "what the store sent is damaged",
+        StoreError::NoBucket => "there is no such bucket",
         StoreError::Unsupported => "the store can't do what a commit needs",
     }
 }
@@ -180,25 +187,25 @@ fn describe(error: &StoreError) -> &'static str {
 mod tests {
     use super::*;
 
-    fn remedy(repository: &str, error: StoreError) -> String {
-        let places = (Path::new("/a mount"), Path::new(repository));
-        not_committed(places, "chunks/ab", &error).1
+    fn remedy(is_gone: bool, error: StoreError) -> String {
+        let places = (Path::new("/a mount"), Path::new("/repo"));
+        not_committed(places, is_gone, "chunks/ab", &error).1
     }
 
     #[test]
     fn each_failure_of_a_commit_has_a_remedy_that_is_true() {
-        assert!(remedy("/", StoreError::NoSpace).contains("make room for the repository /"));
-        assert!(remedy("/", StoreError::Denied).contains("write to the repository /"));
+        assert!(remedy(false, StoreError::NoSpace).contains("make room for the repository /repo"));
+        assert!(remedy(false, StoreError::Denied).contains("write to the repository /repo"));
         for error in [StoreError::NotFound, StoreError::Damaged] {
-            assert!(remedy("/", error).contains("every commit that needs this object fails"));
+            assert!(remedy(false, error).contains("every commit that needs this object fails"));
         }
-        let again = remedy("/", StoreError::Unreachable);
+        let again = remedy(false, StoreError::Unreachable);
         assert_eq!(again, "the edits are still in the mount: run the commit again");
     }
 
     #[test]
     fn what_can_not_be_committed_any_more_is_to_be_copied() {
-        let gone = remedy("/nowhere/at/all", StoreError::Unreachable);
+        let gone = remedy(true, StoreError::Unreachable);
         assert!(gone.contains("can't be committed"), "{gone}");
         assert!(gone.contains("vellum diff '/a mount'"), "{gone}");
     }

@@ -32,7 +32,7 @@ use super::unmount::Busy;
 use crate::cli::{CliError, Exit, quoted};
 use crate::fuse::{self, Mounted, Options};
 use crate::host::Host;
-use crate::store::Store;
+use crate::repo::Repo;
 use warned::{Ask, Warned};
 
 /// How long `status` and `diff` wait for what the kernel holds of mapped files.
@@ -60,7 +60,7 @@ enum Event {
 /// The daemon of one mount.
 pub(super) struct Daemon {
     host: Host,
-    store: Arc<Store>,
+    repo: Arc<Repo>,
     point: PathBuf,
     options: Options,
     about: MountedAnswer,
@@ -80,7 +80,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Mounts and serves until told to end. `ready` is called when commands are taken.
     pub(super) async fn run(
-        (host, store): (Host, Arc<Store>),
+        (host, repo): (Host, Arc<Repo>),
         place: &Place,
         point: PathBuf,
         options: Options,
@@ -96,7 +96,7 @@ impl Daemon {
         tokio::spawn(forward_end(mounted, events.clone()));
         let daemon = Arc::new(Self {
             host,
-            store,
+            repo,
             device: Mutex::new(device_at(&point)),
             point,
             options,
@@ -283,7 +283,7 @@ impl Daemon {
                 let status = self.status().await?;
                 let there = Table::read().is_ok_and(|it| it.has(&self.point, &self.device()));
                 let mounted = there && *self.mounted.borrow();
-                let (about, requests) = (self.about.clone(), self.store.counts());
+                let (about, requests) = (self.about.clone(), self.repo.store().counts());
                 Ok(Answer::Status(StatusAnswer::new(about, mounted, &status, requests)))
             }
             Command::Diff => {
@@ -310,7 +310,7 @@ impl Daemon {
             ),
             format!(
                 "vellum log {} shows whether it was published before that",
-                quoted(self.store.address())
+                quoted(self.repo.store().address())
             ),
         )
     }

@@ -118,6 +118,10 @@ impl ObjectStore for DirStore {
         let figures = fstatvfs(&self.dir.root).ok()?;
         figures.f_bavail.checked_mul(figures.f_frsize)
     }
+
+    fn is_gone(&self) -> bool {
+        fstat(&self.dir.root).is_ok_and(|stat| stat.st_nlink == 0)
+    }
 }
 
 impl Dir {

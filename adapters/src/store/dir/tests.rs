@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use vellum_core::shapes::{Condition, StoreError, StoreOutcome, StoreRequest};
 
 use super::super::contract::{self, add_one, create, get, put, run};
-use super::super::{ObjectStore, OpenError, Store};
+use super::super::{Location, ObjectStore, OpenError, Store};
 use super::DirStore;
 
 fn fresh() -> (TempDir, DirStore) {
@@ -182,16 +182,17 @@ fn paths_that_are_no_local_directory_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, b"").unwrap();
-    let open = |path: &str| Store::open(path.as_ref()).err().unwrap();
+    let open = |path: &str| run(Store::open(&Location::from(path))).err().unwrap();
     assert!(matches!(open(file.to_str().unwrap()), OpenError::NotDirectory { .. }));
     assert!(matches!(open("/no/such/dir"), OpenError::Io { .. }));
-    assert!(matches!(open("s3://bucket/prefix"), OpenError::Scheme { .. }));
+    assert!(matches!(open("ftp://bucket/prefix"), OpenError::Scheme { .. }));
+    assert!(matches!(open("s3://"), OpenError::Bucket { .. }));
 }
 
 #[test]
 fn requests_and_bytes_are_counted_by_kind() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().as_os_str()).unwrap();
+    let store = run(Store::open(&Location::from(dir.path()))).unwrap();
     run(async {
         create(&*store, "k", b"12345").await;
         store.request(put("k", b"123", Condition::Absent)).await;

@@ -6,7 +6,7 @@ use crate::conc::{File, FileAttr};
 use crate::format::bounds;
 use crate::machine::flows::{Cx, Stop};
 use crate::machine::names::{
-    DirNode, Directory, FileNode, Layout, LinkName, Node, NodeBody, OtherNode, Slot, What,
+    Ahead, DirNode, Directory, FileNode, Layout, LinkName, Node, NodeBody, OtherNode, Slot, What,
 };
 use crate::shapes::{Caller, FileKind, Name, OpenFlags, Reply, Spans};
 use crate::sync::Arc;
@@ -143,7 +143,8 @@ impl Machine {
             }
             New::File => {
                 let file = Arc::new(File::new(ino, attr, 0, Spans::default(), block_bytes));
-                (FileKind::File, NodeBody::File(FileNode { file, layout: Layout::empty() }))
+                let (layout, ahead) = (Layout::empty(), Ahead::default());
+                (FileKind::File, NodeBody::File(FileNode { file, layout, ahead }))
             }
             New::Other(what) => {
                 let kind = match &what {

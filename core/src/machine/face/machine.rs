@@ -108,6 +108,9 @@ impl Machine {
             Why::Register => self.engine.register(handle.file.ino).is_ok(),
             Why::NoRoom(bytes) => self.engine.room_for_write(bytes),
             Why::Pressed => self.engine.relieve(&mut cx),
+            Why::Ahead { start, end } => {
+                self.engine.read_ahead(&mut cx, handle.file.ino, start, end).is_ok()
+            }
             Why::Load { .. } | Why::Ask => false,
         };
         self.wake(&mut cx);
@@ -258,7 +261,7 @@ impl Machine {
                 Fast::Failed(errno) => return Err(Stop::Errno(errno)),
                 Fast::Slow(slow) => slow.0,
             };
-            takes_room = !matches!(why, Why::Load { .. });
+            takes_room = !matches!(why, Why::Load { .. } | Why::Ahead { .. });
             let handle = shared.handle(fh).ok_or(Errno::BadF)?;
             let ino = handle.file.ino;
             match why {
@@ -273,6 +276,7 @@ impl Machine {
                         return Err(Stop::Wait(key));
                     }
                 }
+                Why::Ahead { start, end } => self.engine.read_ahead(cx, ino, start, end)?,
                 Why::Ask => return Err(Stop::Errno(Errno::Io)),
             }
         }

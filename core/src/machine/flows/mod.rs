@@ -1,5 +1,6 @@
 //! Floor 4: what takes more than one step: loading, registration and pressure, the cut, commit.
 
+mod ahead;
 mod calls;
 mod commit;
 mod cut;

@@ -124,13 +124,18 @@ impl Engine {
         };
         let generation = file.generation();
         let mut first = None;
+        let mut to = range.end;
         for (offset, key) in located.pieces {
+            to = to.max(offset + key.len);
             let of_piece = offset.max(range.start)..(offset + key.len).min(range.end);
             if !file.missing(of_piece).is_empty() {
                 let target = Target::File { ino, generation, offset };
                 self.load_piece(cx, key, target);
                 first = first.or(Some(WaitKey::Piece(key)));
             }
+        }
+        if first.is_some() {
+            self.read_ahead(cx, ino, range.start, to)?;
         }
         Ok(first)
     }

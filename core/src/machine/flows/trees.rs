@@ -325,6 +325,7 @@ pub(super) fn said(error: &StoreError, why: &str) -> String {
         | StoreError::Unreachable
         | StoreError::Ambiguous
         | StoreError::NoSpace
+        | StoreError::NoBucket
         | StoreError::Unsupported => format!("{why}: {error:?}"),
     }
 }

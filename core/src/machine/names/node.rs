@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::conc::{Around, File, FileAttr};
 use crate::format::{Body, Content, Inode, Linked, Meta, Piece, XattrMap, Xattrs};
 use crate::machine::names::acl;
+use crate::machine::names::ahead::Ahead;
 use crate::machine::names::directory::Directory;
 use crate::shapes::{Attr, FileKind, Name, Spans};
 use crate::sync::Arc;
@@ -110,6 +111,8 @@ pub(crate) struct FileNode {
     pub(crate) file: Arc<File>,
     /// Where the bytes are that memory does not hold.
     pub(crate) layout: Layout,
+    /// How far reading in order has come.
+    pub(crate) ahead: Ahead,
 }
 
 #[derive(Debug)]
@@ -188,7 +191,7 @@ impl Node {
                 let layout = Layout { size: *size, content: content.clone() };
                 let (cover, block_bytes) = (layout.cover(), limits.block_bytes);
                 let file = Arc::new(File::new(inode.ino, attr, *size, cover, block_bytes));
-                NodeBody::File(FileNode { file, layout })
+                NodeBody::File(FileNode { file, layout, ahead: Ahead::default() })
             }
             Body::Directory { root, subdirs } => {
                 let dir = Directory::stored(*root, *subdirs);

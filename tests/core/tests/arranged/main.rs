@@ -5,4 +5,5 @@ mod commits;
 mod hostile;
 mod limits;
 mod memory;
+mod reading;
 mod scene;

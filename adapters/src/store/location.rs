@@ -1,0 +1,115 @@
+//! Where a store is, and what is needed to reach it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::error::OpenError;
+use super::keys::check_key;
+use super::s3::S3Place;
+
+/// Where a store is: a path, or `s3://BUCKET/PREFIX`.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// As it was given.
+    pub address: PathBuf,
+    /// What is needed to reach it, if it is not a path.
+    pub options: StoreOptions,
+}
+
+/// How a bucket is reached. What is not said here is found as every AWS tool finds it: in the
+/// environment, then in the profile, then from the host.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Bucket options")]
+pub struct StoreOptions {
+    /// URL of an S3-compatible server, such as https://minio.example:9000
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Region of the bucket
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Profile of the AWS configuration files
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Name the bucket in the path of URLs, not in the host name
+    #[arg(long)]
+    pub path_style: bool,
+    /// Send requests without credentials, to read a public bucket
+    #[arg(long)]
+    pub no_sign_request: bool,
+    /// Refuse a bucket that another account owns
+    #[arg(long, value_name = "ACCOUNT")]
+    pub expected_bucket_owner: Option<String>,
+    /// Ask for this server-side encryption of what is written: AES256, or the id of a KMS key
+    #[arg(long, value_name = "AES256|KEY")]
+    pub sse: Option<String>,
+}
+
+/// What an address means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// A directory.
+    Directory,
+    /// A prefix of a bucket.
+    Bucket(S3Place),
+}
+
+impl Location {
+    /// A place with its options.
+    #[must_use]
+    pub fn new(address: &Path, options: StoreOptions) -> Self {
+        Self { address: address.to_path_buf(), options }
+    }
+
+    /// What the address means.
+    ///
+    /// # Errors
+    /// It is a URL that no store serves, or that names no bucket.
+    pub(crate) fn meant(&self) -> Result<Meant, OpenError> {
+        let Some((scheme, rest)) = url_parts(self.address.as_os_str()) else {
+            return Ok(Meant::Directory);
+        };
+        let address = || self.address.display().to_string();
+        if scheme != "s3" {
+            return Err(OpenError::Scheme { address: address(), scheme: scheme.to_owned() });
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_end_matches('/');
+        let is_sound = is_bucket(bucket) && (prefix.is_empty() || check_key(prefix).is_ok());
+        if !is_sound {
+            return Err(OpenError::Bucket { address: address() });
+        }
+        Ok(Meant::Bucket(S3Place { bucket: bucket.to_owned(), prefix: prefix.to_owned() }))
+    }
+
+    /// The same place by a path that does not depend on the working directory.
+    ///
+    /// # Errors
+    /// The working directory is gone.
+    pub fn absolute(self) -> std::io::Result<Self> {
+        if url_parts(self.address.as_os_str()).is_some() {
+            return Ok(self);
+        }
+        Ok(Self { address: std::path::absolute(&self.address)?, ..self })
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
+    fn from(path: &P) -> Self {
+        Self::new(path.as_ref(), StoreOptions::default())
+    }
+}
+
+/// Scheme and rest of a URL such as `s3://bucket/prefix`; none for a path.
+pub(crate) fn url_parts(address: &OsStr) -> Option<(&str, &str)> {
+    let (scheme, rest) = address.to_str()?.split_once("://")?;
+    let plain = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then_some((scheme, rest))
+}
+
+/// What every S3-compatible store takes for the name of a bucket, and access points too.
+fn is_bucket(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+    (1..=255).contains(&name.len()) && name.bytes().all(plain)
+}
