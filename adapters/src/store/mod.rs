@@ -10,7 +10,7 @@ mod hooks;
 mod keys;
 
 #[cfg(test)]
-mod contract;
+mod testing;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
