@@ -1,6 +1,7 @@
 //! A client made of the AWS SDK, and what it is told.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -127,26 +128,7 @@ async fn perform(
         if sound { Ok(format!("{prefix}{key}")) } else { Err(StoreError::Unsupported) }
     };
     match request {
-        StoreRequest::Get { key, range } => {
-            let get = client.get_object().bucket(BUCKET).key(full(&key)?);
-            let range = match range {
-                // HTTP knows no empty range.
-                Some(range) if range.is_empty() => return empty(client, &full(&key)?).await,
-                Some(range) => {
-                    Some(format!("bytes={}-{}", range.start, (range.end - 1).min(1 << 60)))
-                }
-                None => None,
-            };
-            match get.set_range(range).send().await.map_err(told) {
-                Ok(got) => {
-                    let etag = got.e_tag.unwrap().into();
-                    let body = collected(got.body).await.map_err(|_| StoreError::Damaged)?;
-                    Ok(StoreOutcome::Got { body, etag })
-                }
-                Err((416, _)) => empty(client, &full(&key)?).await,
-                Err(told) => Err(meaning(told)),
-            }
-        }
+        StoreRequest::Get { key, range } => get_part(client, &full(&key)?, range).await,
         StoreRequest::Head { key } => {
             let head = client.head_object().bucket(BUCKET).key(full(&key)?);
             let head = head.send().await.map_err(|error| meaning(told(error)))?;
@@ -180,6 +162,28 @@ async fn perform(
             delete.send().await.map_err(|error| meaning(told(error)))?;
             Ok(StoreOutcome::Deleted)
         }
+    }
+}
+
+async fn get_part(
+    client: &Client,
+    key: &str,
+    range: Option<Range<u64>>,
+) -> Result<StoreOutcome, StoreError> {
+    // HTTP knows no empty range, and S3 none that lies past the end.
+    if range.as_ref().is_some_and(Range::is_empty) {
+        return empty(client, key).await;
+    }
+    let range = range.map(|it| format!("bytes={}-{}", it.start, (it.end - 1).min(1 << 60)));
+    let get = client.get_object().bucket(BUCKET).key(key).set_range(range);
+    match get.send().await.map_err(told) {
+        Ok(got) => {
+            let etag = got.e_tag.unwrap().into();
+            let body = collected(got.body).await.map_err(|_| StoreError::Damaged)?;
+            Ok(StoreOutcome::Got { body, etag })
+        }
+        Err((416, _)) => empty(client, key).await,
+        Err(told) => Err(meaning(told)),
     }
 }
 
