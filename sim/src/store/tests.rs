@@ -46,18 +46,18 @@ fn careless_fails(check: contract::Check, looks: bool) -> bool {
     let mut objects = Objects::new(0);
     let mut send = |requests: Vec<StoreRequest>| -> Vec<StoreOutcome> {
         let seen = objects.clone();
-        let apply = |request: &StoreRequest| match request {
-            StoreRequest::Put { key, body, condition } => {
-                if looks && let Some(refusal) = seen.refusal(key, condition) {
-                    return StoreOutcome::Failed(match refusal {
-                        Refusal::Exists => StoreError::Exists,
-                        Refusal::Differs | Refusal::Gone => StoreError::Mismatch,
-                    });
-                }
-                let bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
-                StoreOutcome::Stored { etag: objects.put(key, bytes) }
+        let apply = |request: &StoreRequest| {
+            let StoreRequest::Put { key, body, condition } = request else {
+                return objects.apply(request);
+            };
+            if looks && let Some(refusal) = seen.refusal(key, condition) {
+                return StoreOutcome::Failed(match refusal {
+                    Refusal::Exists => StoreError::Exists,
+                    Refusal::Differs | Refusal::Gone => StoreError::Mismatch,
+                });
             }
-            other => objects.apply(other),
+            let bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+            StoreOutcome::Stored { etag: objects.put(key, bytes) }
         };
         requests.iter().map(apply).collect()
     };
