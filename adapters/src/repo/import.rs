@@ -18,6 +18,7 @@ use vellum_core::format::{
 };
 use vellum_core::words::Ino;
 
+use crate::store::{Location, Meant};
 use super::assemble::{Assembler, Work};
 use super::base::Base;
 use super::big::Bigs;
@@ -175,7 +176,11 @@ impl Import {
                 error,
             })
         };
-        let (source, repo) = (resolve(&self.source)?, resolve(&self.repo.path())?);
+        let path = self.repo.path();
+        if matches!(Location::from(&path).meant(), Ok(Meant::Bucket(_))) {
+            return Ok(());
+        }
+        let (source, repo) = (resolve(&self.source)?, resolve(&path)?);
         if repo.starts_with(&source) {
             return Err(RepoError::Inside { repo, source });
         }

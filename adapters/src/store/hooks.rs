@@ -95,7 +95,7 @@ fn key_of(request: &StoreRequest) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::contract::run;
+    use super::super::testing::run;
     use super::*;
     use vellum_core::shapes::{Condition, Slice};
 

@@ -12,7 +12,7 @@ mod location;
 mod s3;
 
 #[cfg(test)]
-mod contract;
+mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use vellum_core::shapes::{Asked, Counts, StoreError, StoreOutcome, StoreRequest}
 
 pub use faults::{Arranged, End, Faults};
 use faults::{Burst, Fate, Lateness};
-pub use objects::Objects;
+pub use objects::{Objects, Refusal};
 
 use crate::choice::Choices;
 

@@ -7,6 +7,17 @@ use vellum_core::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreR
 /// Most bytes of a key, as on S3.
 const KEY_MAX_BYTES: usize = 1024;
 
+/// Why a put is refused. [`StoreError`] knows the last two as one; S3 answers 412 and 404.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key was to be absent, and exists.
+    Exists,
+    /// The key was to hold a certain body, and holds another.
+    Differs,
+    /// The key was to hold a certain body, and does not exist.
+    Gone,
+}
+
 /// Objects by key. Every put makes an identity that was never seen before.
 #[derive(Clone, Debug)]
 pub struct Objects {
@@ -46,31 +57,65 @@ impl Objects {
             }
             StoreRequest::Put { key, body, condition } => {
                 check_key(key)?;
-                match (condition, self.bodies.get(key)) {
-                    (Condition::Absent, Some(_)) => return Err(StoreError::Exists),
-                    (Condition::Matches(wanted), Some((_, etag))) if wanted == etag => {}
-                    (Condition::Matches(_), _) => return Err(StoreError::Mismatch),
-                    (Condition::Absent, None) => {}
+                match self.refusal(key, condition) {
+                    Some(Refusal::Exists) => return Err(StoreError::Exists),
+                    Some(Refusal::Differs | Refusal::Gone) => return Err(StoreError::Mismatch),
+                    None => {}
                 }
                 let bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
-                let etag = self.identity();
-                self.bodies.insert(key.clone(), (bytes, etag.clone()));
-                Ok(StoreOutcome::Stored { etag })
+                Ok(StoreOutcome::Stored { etag: self.put(key, bytes) })
             }
             StoreRequest::List { prefix, after, max } => {
-                let matching = self.bodies.keys().filter(|key| key.starts_with(prefix.as_str()));
-                let mut keys: Vec<Key> =
-                    matching.filter(|key| *key > after).take(max + 1).cloned().collect();
-                let more = keys.len() > *max;
-                keys.truncate(*max);
+                let (keys, more) = self.page(prefix, after, *max);
                 Ok(StoreOutcome::Listed { keys, more })
             }
             StoreRequest::Delete { key } => {
                 check_key(key)?;
-                self.bodies.remove(key);
+                self.remove(key);
                 Ok(StoreOutcome::Deleted)
             }
         }
+    }
+
+    /// Why a put of `key` under `condition` is refused, if it is.
+    #[must_use]
+    pub fn refusal(&self, key: &str, condition: &Condition) -> Option<Refusal> {
+        match (condition, self.bodies.get(key)) {
+            (Condition::Absent, None) => None,
+            (Condition::Absent, Some(_)) => Some(Refusal::Exists),
+            (Condition::Matches(wanted), Some((_, etag))) if wanted == etag => None,
+            (Condition::Matches(_), Some(_)) => Some(Refusal::Differs),
+            (Condition::Matches(_), None) => Some(Refusal::Gone),
+        }
+    }
+
+    /// Puts a body, under any key and whatever is there.
+    pub fn put(&mut self, key: &str, body: Vec<u8>) -> Etag {
+        let etag = self.identity();
+        self.bodies.insert(key.to_owned(), (body, etag.clone()));
+        etag
+    }
+
+    /// Bytes and identity of an object.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<(&[u8], &Etag)> {
+        self.bodies.get(key).map(|(body, etag)| (body.as_slice(), etag))
+    }
+
+    /// Up to `max` keys that begin with `prefix`, after `after`; and whether there are more.
+    #[must_use]
+    pub fn page(&self, prefix: &str, after: &str, max: usize) -> (Vec<Key>, bool) {
+        let matching = self.bodies.keys().filter(|key| key.starts_with(prefix));
+        let mut keys: Vec<Key> =
+            matching.filter(|key| key.as_str() > after).take(max + 1).cloned().collect();
+        let more = keys.len() > max;
+        keys.truncate(max);
+        (keys, more)
+    }
+
+    /// Removes an object, if it is there.
+    pub fn remove(&mut self, key: &str) {
+        self.bodies.remove(key);
     }
 
     /// Keys in byte order.

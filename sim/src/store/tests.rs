@@ -9,25 +9,76 @@ fn store(seed: u64) -> SimStore {
     SimStore::new(Choices::seeded(seed))
 }
 
-/// Sends a request and lets everything that it causes happen, in the order of time.
+/// Sends requests at once and lets everything that they cause happen, in the order of time.
+fn send_all(store: &mut SimStore, requests: Vec<StoreRequest>) -> Vec<StoreOutcome> {
+    let mut told: Vec<Option<StoreOutcome>> = vec![None; requests.len()];
+    let mut happenings: Vec<(u64, Happening, usize)> = Vec::new();
+    for (index, request) in requests.into_iter().enumerate() {
+        happenings.extend(store.begin(0, request).into_iter().map(|(at, it)| (at, it, index)));
+    }
+    happenings.sort_by_key(|&(at, _, _)| at);
+    for (_, happening, index) in happenings {
+        if let Some(outcome) = store.happen(happening) {
+            assert_eq!(told[index].replace(outcome), None);
+        }
+    }
+    told.into_iter().map(Option::unwrap).collect()
+}
+
 fn send(store: &mut SimStore, request: StoreRequest) -> StoreOutcome {
-    let mut happenings = store.begin(0, request);
-    happenings.sort_by_key(|&(at, _)| at);
-    let told: Vec<StoreOutcome> =
-        happenings.into_iter().filter_map(|(_, happening)| store.happen(happening)).collect();
-    assert_eq!(told.len(), 1);
-    told.into_iter().next().unwrap()
+    send_all(store, vec![request]).remove(0)
 }
 
 #[test]
 fn the_simulated_store_keeps_the_contract() {
-    for (name, check) in contract::ALL {
+    for (name, check) in contract::ALL.into_iter().chain(contract::IDENTITIES) {
         for seed in 0..3 {
             println!("{name}, seed {seed}");
             let mut store = store(seed);
-            check(&mut |request| send(&mut store, request));
+            check(&mut |requests| send_all(&mut store, requests));
         }
     }
+}
+
+/// Whether a store that first looks at the conditions of all requests and then applies them, or
+/// that never looks, fails `check`.
+fn careless_fails(check: contract::Check, looks: bool) -> bool {
+    let mut objects = Objects::new(0);
+    let mut send = |requests: Vec<StoreRequest>| -> Vec<StoreOutcome> {
+        let seen = objects.clone();
+        let apply = |request: &StoreRequest| {
+            let StoreRequest::Put { key, body, condition } = request else {
+                return objects.apply(request);
+            };
+            if looks && let Some(refusal) = seen.refusal(key, condition) {
+                return StoreOutcome::Failed(match refusal {
+                    Refusal::Exists => StoreError::Exists,
+                    Refusal::Differs | Refusal::Gone => StoreError::Mismatch,
+                });
+            }
+            let bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+            StoreOutcome::Stored { etag: objects.put(key, bytes) }
+        };
+        requests.iter().map(apply).collect()
+    };
+    let run = std::panic::AssertUnwindSafe(|| check(&mut send));
+    std::panic::catch_unwind(run).is_err()
+}
+
+#[test]
+fn a_store_that_checks_and_then_writes_fails_the_races_of_the_contract_alone() {
+    assert!(careless_fails(contract::of_16_creators_exactly_one_wins, true));
+    assert!(careless_fails(contract::of_24_who_count_none_is_lost, true));
+    assert!(!careless_fails(contract::a_second_creation_changes_nothing, true));
+    assert!(!careless_fails(contract::a_replacement_needs_the_identity, true));
+}
+
+#[test]
+fn a_store_that_ignores_conditions_fails_whatever_asks_for_one() {
+    assert!(careless_fails(contract::a_second_creation_changes_nothing, false));
+    assert!(careless_fails(contract::a_replacement_needs_the_identity, false));
+    assert!(careless_fails(contract::what_is_deleted_is_gone, false));
+    assert!(!careless_fails(contract::a_body_is_read_back_whole, false));
 }
 
 #[test]

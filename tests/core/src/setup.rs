@@ -75,14 +75,7 @@ pub fn install(needs: &[Need]) -> Result<(), String> {
     packages.dedup();
     let command = format!("apt-get install -y {}", packages.join(" "));
     println!("Installing by apt, because this machine lacks it: {}", packages.join(", "));
-    let tried = ["update", "install"].into_iter().try_for_each(|verb| {
-        let mut apt = apt_get()?;
-        apt.arg(verb);
-        if verb == "install" {
-            apt.args(["-y", "--no-install-recommends"]).args(&packages);
-        }
-        run(&mut apt)
-    });
+    let tried = install_packages(&packages);
     let missing: Vec<&str> =
         needs.iter().filter(|need| need.is_missing()).map(|need| need.program.as_str()).collect();
     match tried {
@@ -93,6 +86,53 @@ pub fn install(needs: &[Need]) -> Result<(), String> {
             missing.join(", ")
         )),
     }
+}
+
+/// The version of moto, somebody else's S3 server, that tests were tried with.
+const MOTO: &str = "5.2.5";
+
+fn moto_folder(target: &Path) -> PathBuf {
+    target.join("tools").join(format!("moto-{MOTO}"))
+}
+
+/// Where the server of moto lies when the target directory is `target`.
+#[must_use]
+pub fn moto_server(target: &Path) -> PathBuf {
+    moto_folder(target).join("bin/moto_server")
+}
+
+/// Installs moto from PyPI into a virtual environment below `target`, unless it is there. What it
+/// takes to make one is installed first.
+///
+/// # Errors
+/// What failed.
+pub fn install_moto(target: &Path) -> Result<(), String> {
+    if moto_server(target).exists() {
+        return Ok(());
+    }
+    let folder = moto_folder(target);
+    println!("Installing moto {MOTO} from PyPI, into {}", folder.display());
+    let venv = || {
+        let mut python = Command::new("python3");
+        run(python.args(["-m", "venv", "--clear"]).arg(&folder).stdin(Stdio::null()))
+    };
+    // Debian has the module `venv` without what it needs, in a package of its own.
+    venv().or_else(|_| install_packages(&["python3-venv"]).and_then(|()| venv()))?;
+    // pip writes moto's own programs last: when they are there, all is.
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    run(pip.arg(format!("moto[server]=={MOTO}")).stdin(Stdio::null()))
+}
+
+fn install_packages(packages: &[&str]) -> Result<(), String> {
+    ["update", "install"].into_iter().try_for_each(|verb| {
+        let mut apt = apt_get()?;
+        apt.arg(verb);
+        if verb == "install" {
+            apt.args(["-y", "--no-install-recommends"]).args(packages);
+        }
+        run(&mut apt)
+    })
 }
 
 /// `apt-get`, as root.

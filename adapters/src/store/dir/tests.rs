@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use vellum_core::shapes::{Condition, StoreError, StoreOutcome, StoreRequest};
+use vellum_sim::store::contract;
 
-use super::super::contract::{self, add_one, create, get, put, run};
+use super::super::testing::{add_one, create, get, keeps, put, run};
 use super::super::{Location, ObjectStore, OpenError, Store};
 use super::DirStore;
 
@@ -18,28 +19,13 @@ fn fresh() -> (TempDir, DirStore) {
     (dir, store)
 }
 
-macro_rules! contract {
-    ($($sentence:ident),* $(,)?) => { $(
-        #[test]
-        fn $sentence() {
-            let (_dir, store) = fresh();
-            run(contract::$sentence(&store));
-        }
-    )* };
-}
-
-contract! {
-    a_body_is_read_back_whole_and_with_its_identity,
-    what_does_not_exist_is_not_found,
-    a_second_creation_is_refused_and_changes_nothing,
-    of_16_creators_exactly_one_wins,
-    a_replacement_needs_the_identity_that_is_there,
-    an_identity_never_comes_back_with_the_same_bytes,
-    of_24_who_count_in_one_ref_none_is_lost,
-    ranges_end_where_the_object_ends,
-    pages_come_in_byte_order,
-    what_is_deleted_is_gone_and_may_be_deleted_again,
-    keys_outside_the_grammar_are_refused,
+#[test]
+fn the_directory_store_keeps_the_contract() {
+    for (name, check) in contract::ALL.into_iter().chain(contract::IDENTITIES) {
+        println!("{name}");
+        let (_dir, store) = fresh();
+        keeps(&store, check);
+    }
 }
 
 const COUNTING_IN: &str = "VELLUM_TEST_COUNTING_IN";

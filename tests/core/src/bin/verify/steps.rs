@@ -77,12 +77,13 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
 fn needs(place: &Place) -> Result<(), String> {
     let components = components(place);
     let packages = programs(place);
+    let moto = setup::install_moto(&place.target);
     let fuse = setup::check_fuse();
     if !setup::is_root() {
         println!("not root: a few tests that need it are left out; run this as root to have them");
     }
     let wrong: Vec<String> =
-        [components, packages, fuse].into_iter().filter_map(Result::err).collect();
+        [components, packages, moto, fuse].into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
