@@ -18,7 +18,6 @@ use vellum_core::format::{
 };
 use vellum_core::words::Ino;
 
-use crate::store::{Location, Meant};
 use super::assemble::{Assembler, Work};
 use super::base::Base;
 use super::big::Bigs;
@@ -27,6 +26,7 @@ use super::refs::Branch;
 use super::source::{Item, read_batch};
 use super::walk::walk;
 use super::{Placed, Repo, now};
+use crate::store::{Location, Meant};
 
 /// Batches that are read ahead: at most 2 MiB and one file of 128 KiB each.
 const BATCHES_AHEAD: usize = 16;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use aws_credential_types::Credentials;
 use clap::Args;
 
 use super::error::OpenError;
@@ -44,6 +45,9 @@ pub struct StoreOptions {
     /// Ask for this server-side encryption of what is written: AES256, or the id of a KMS key
     #[arg(long, value_name = "AES256|KEY")]
     pub sse: Option<String>,
+    /// Credentials of a program that has its own; none are looked for then.
+    #[arg(skip)]
+    pub credentials: Option<Credentials>,
 }
 
 /// What an address means.

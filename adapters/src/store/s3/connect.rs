@@ -71,6 +71,8 @@ async fn shared(options: &StoreOptions) -> SdkConfig {
     };
     if options.no_sign_request {
         loader = loader.no_credentials();
+    } else if let Some(credentials) = &options.credentials {
+        loader = loader.credentials_provider(credentials.clone());
     }
     let config = loader.load().await;
     if config.region().is_some() {

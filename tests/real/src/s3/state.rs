@@ -266,6 +266,14 @@ impl Hooks {
         state.buckets.get(bucket).map(|it| it.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// Puts an object there, whatever its key. Answers whether there is such a bucket.
+    pub fn plant(&self, bucket: &str, key: &str, body: &[u8]) -> bool {
+        let mut state = self.shared.state.lock();
+        let Some(bucket) = state.buckets.get_mut(bucket) else { return false };
+        bucket.put(key, body.to_vec(), Algorithm::Crc64Nvme);
+        true
+    }
+
     /// The bytes of an object.
     #[must_use]
     pub fn body(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod store;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::common;
+use store::Place;
 
 /// Longest that anything here takes, on a slow and busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,19 +30,35 @@ done < /proc/self/mounts
 /// A directory for one test, with a repository in it and places to mount it at.
 pub(crate) struct Bench {
     dir: TempDir,
+    place: Place,
 }
 
 impl Bench {
     /// An empty repository.
     pub(crate) fn new() -> Self {
-        let bench = Self { dir: TempDir::with_prefix("vellum-").unwrap() };
+        Self::on(Place::chosen())
+    }
+
+    /// An empty repository there.
+    pub(crate) fn on(place: Place) -> Self {
+        let bench = Self::bare(place);
         common::ok(bench.vellum(["init"]).arg(bench.repository()));
         bench
     }
 
+    /// No repository.
+    pub(crate) fn bare(place: Place) -> Self {
+        Self { dir: TempDir::with_prefix("vellum-").unwrap(), place }
+    }
+
+    /// Where repositories lie.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The repository.
     pub(crate) fn repository(&self) -> PathBuf {
-        self.dir.path().join("repo")
+        self.place.repository(self.dir.path(), "repo")
     }
 
     /// A path beside the repository.
@@ -51,6 +70,7 @@ impl Bench {
     pub(crate) fn vellum<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = common::vellum(args);
         command.env("VELLUM_RUNTIME_DIR", self.path("run"));
+        self.place.reach(&mut command, self.dir.path());
         command
     }
 

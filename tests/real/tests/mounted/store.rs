@@ -1,0 +1,88 @@
+//! Where the repository of a test lies.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use vellum_tests_real::s3::{BUCKET, Moto, OWNER_KEYS, StrictServer};
+
+/// Says where repositories lie in tests that do not say it themselves: in a bucket of our own
+/// server (`strict`) or of moto (`moto`); in a directory if it is not set.
+const CHOICE: &str = "VELLUM_TESTS_STORE";
+
+/// Where repositories lie.
+pub(crate) enum Place {
+    Directory,
+    Strict(StrictServer),
+    Moto(Moto),
+}
+
+impl Place {
+    /// What the environment says.
+    pub(crate) fn chosen() -> Self {
+        match std::env::var(CHOICE).as_deref() {
+            Err(_) => Self::Directory,
+            Ok("strict") => Self::strict(),
+            Ok("moto") => Self::moto(),
+            Ok(other) => panic!("{CHOICE} is {other:?}: strict or moto"),
+        }
+    }
+
+    /// A server of our own.
+    pub(crate) fn strict() -> Self {
+        Self::Strict(StrictServer::start().unwrap())
+    }
+
+    /// Moto, with the bucket.
+    pub(crate) fn moto() -> Self {
+        let moto = Moto::start().unwrap();
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--request", "PUT"]);
+        assert!(curl.arg(format!("{}/{BUCKET}", moto.endpoint())).status().unwrap().success());
+        Self::Moto(moto)
+    }
+
+    /// The repository `name` of a test that has the directory `dir`.
+    pub(crate) fn repository(&self, dir: &Path, name: &str) -> PathBuf {
+        match self {
+            Self::Directory => dir.join(name),
+            Self::Strict(_) | Self::Moto(_) => format!("s3://{BUCKET}/{name}").into(),
+        }
+    }
+
+    /// The server of our own.
+    pub(crate) fn server(&self) -> &StrictServer {
+        match self {
+            Self::Strict(server) => server,
+            Self::Directory | Self::Moto(_) => panic!("there is no server of our own"),
+        }
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        match self {
+            Self::Directory => None,
+            Self::Strict(server) => Some(server.endpoint()),
+            Self::Moto(moto) => Some(moto.endpoint()),
+        }
+    }
+
+    /// Tells a call of the binary how to reach the server, and nothing of the host's own.
+    pub(crate) fn reach(&self, command: &mut Command, home: &Path) {
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"AWS_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("XDG_CACHE_HOME", home.join("cache")).env("HOME", home);
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        if let Some(endpoint) = self.endpoint() {
+            command.env("AWS_ENDPOINT_URL", endpoint);
+            sign(command, OWNER_KEYS.id, OWNER_KEYS.secret);
+        }
+    }
+}
+
+/// Signs with these keys.
+pub(crate) fn sign(command: &mut Command, id: impl AsRef<OsStr>, secret: impl AsRef<OsStr>) {
+    command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret);
+}

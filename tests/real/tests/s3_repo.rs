@@ -1,0 +1,278 @@
+//! Repositories in buckets, as their users work with them.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod mounted;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use common::tree::assert_same;
+use mounted::store::{Place, sign};
+use mounted::{Bench, until};
+use vellum_core::shapes::Counts;
+use vellum_tests_real::s3::{BUCKET, Mode, OWNER_KEYS, READER_KEYS, WRITER_KEYS};
+
+/// A tree with a bit of everything.
+fn furnish(root: &Path) {
+    fs::create_dir_all(root.join("dir/sub/empty")).unwrap();
+    fs::write(root.join("dir/big"), (0..9 << 20).map(|n: u32| (n >> 8) as u8).collect::<Vec<_>>())
+        .unwrap();
+    fs::write(root.join("nothing"), b"").unwrap();
+    std::os::unix::fs::symlink("dir/big", root.join("link")).unwrap();
+    fs::hard_link(root.join("dir/big"), root.join("same")).unwrap();
+    for n in 0..500 {
+        fs::write(root.join(format!("dir/sub/n{n}")), format!("file {n}")).unwrap();
+    }
+}
+
+/// Import, mount, edit, commit, and what another mount and an export show.
+fn a_session(place: Place) {
+    let bench = Bench::on(place);
+    let (tree, edited, exported) = (bench.path("tree"), bench.path("edited"), bench.path("out"));
+    furnish(&tree);
+    let repository = bench.repository();
+    let repository = repository.to_str().unwrap();
+    common::ok(bench.vellum(["import"]).args([tree.to_str().unwrap(), repository]));
+
+    let mount = bench.mount("mnt");
+    assert_same(&tree, mount.root());
+    for root in [mount.root(), &tree] {
+        let mut big = fs::read(root.join("dir/big")).unwrap();
+        big[5_000_000] ^= 1;
+        fs::write(root.join("dir/big"), big).unwrap();
+        fs::remove_file(root.join("nothing")).unwrap();
+        fs::rename(root.join("dir/sub"), root.join("moved")).unwrap();
+        fs::create_dir(root.join("made")).unwrap();
+        fs::write(root.join("made/new"), vec![3; 100_000]).unwrap();
+    }
+    let committed = mount.commit();
+    assert_eq!(committed["committed"], true, "{committed}");
+    assert_eq!(mount.commit()["committed"], false);
+    let copied = std::process::Command::new("cp").arg("-a").args([mount.root(), &edited]).status();
+    assert!(copied.unwrap().success());
+    mount.unmount();
+
+    let again = bench.mount_with("again", &["--read-only"]);
+    assert_same(&edited, again.root());
+    common::ok(bench.vellum(["export", repository]).arg(&exported));
+    assert_same(&edited, &exported);
+    let read = |root: &Path| fs::read(root.join("dir/big")).unwrap();
+    assert_eq!(read(&tree), read(&exported));
+    let log = common::ok(&mut bench.vellum(["log", repository]));
+    assert_eq!(log.lines().count(), 2, "{log}");
+}
+
+#[test]
+fn a_session_works_in_a_bucket_of_a_strict_server() {
+    a_session(Place::strict());
+}
+
+#[test]
+fn a_session_works_in_a_bucket_of_a_strict_server_that_is_30_ms_away() {
+    let place = Place::strict();
+    place.server().hooks().set_latency(Duration::from_millis(30));
+    a_session(place);
+}
+
+#[test]
+fn a_session_works_in_a_bucket_of_moto() {
+    a_session(Place::moto());
+}
+
+#[test]
+fn of_two_mounts_that_commit_the_second_is_refused_and_keeps_its_edits() {
+    for place in [Place::strict(), Place::moto()] {
+        let bench = Bench::on(place);
+        let (one, two) = (bench.mount("one"), bench.mount("two"));
+        fs::write(one.path("a"), b"1").unwrap();
+        fs::write(two.path("b"), b"2").unwrap();
+        one.commit();
+        common::fails(two.vellum("commit").args(["-m", "late"]), 5);
+        assert_eq!(fs::read(two.path("b")).unwrap(), b"2");
+        let third = bench.mount("three");
+        assert_eq!(fs::read(third.path("a")).unwrap(), b"1");
+        assert!(!third.path("b").exists());
+    }
+}
+
+#[test]
+fn a_server_that_does_not_keep_conditions_is_found_before_anything_is_written() {
+    for (mode, words) in [(Mode::Ignores, "ignores If-None-Match"), (Mode::Races, "more than one")]
+    {
+        let bench = Bench::bare(Place::strict());
+        let hooks = bench.place().server().hooks().clone();
+        hooks.set_mode(mode);
+        let refused = common::fails(bench.vellum(["init"]).arg(bench.repository()), 3);
+        assert!(refused.contains(words), "{refused}");
+        assert!(refused.contains("--single-writer"), "{refused}");
+        assert_eq!(hooks.keys(BUCKET), Vec::<String>::new(), "{mode:?}");
+        common::ok(bench.vellum(["init", "--single-writer"]).arg(bench.repository()));
+        let mount = bench.mount("mnt");
+        fs::write(mount.path("a"), b"1").unwrap();
+        assert_eq!(mount.commit()["committed"], true);
+    }
+}
+
+#[test]
+fn a_host_asks_a_server_before_its_first_commit_whether_it_keeps_conditions() {
+    let bench = Bench::on(Place::strict());
+    let hooks = bench.place().server().hooks().clone();
+    fs::remove_dir_all(bench.path("cache")).unwrap();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("a"), b"1").unwrap();
+    hooks.set_mode(Mode::Ignores);
+    let refused = common::fails(mount.vellum("commit").args(["-m", "x"]), 3);
+    assert!(refused.contains("not safe to write to"), "{refused}");
+    assert_eq!(fs::read(mount.path("a")).unwrap(), b"1");
+    hooks.set_mode(Mode::Atomic);
+    assert_eq!(mount.commit()["committed"], true);
+    // It has seen that it does: now it does not ask again.
+    let puts = hooks.counts().put.requests;
+    fs::write(mount.path("a"), b"2").unwrap();
+    mount.commit();
+    let puts = hooks.counts().put.requests - puts;
+    assert!(puts <= 5, "{puts} puts for one changed file");
+}
+
+#[test]
+fn what_is_wrong_with_a_bucket_is_said_with_a_remedy() {
+    let bench = Bench::on(Place::strict());
+    let repository = bench.repository();
+    let log = |place: &str| {
+        let mut command = bench.vellum(["log"]);
+        command.arg(place);
+        command
+    };
+    let nothing = common::fails(&mut log(&format!("s3://{BUCKET}/elsewhere")), 2);
+    assert!(nothing.contains("is not a Vellum repository"), "{nothing}");
+    assert!(nothing.contains(&format!("vellum init s3://{BUCKET}/elsewhere")), "{nothing}");
+    let no_bucket = common::fails(&mut log("s3://no-such-bucket/repo"), 3);
+    assert!(no_bucket.contains("no such bucket"), "{no_bucket}");
+    for bad in ["s3://", "s3:///repo", "s3://a b/repo", "s3://bucket/a/../b", "gs://bucket/repo"] {
+        common::fails(&mut log(bad), 2);
+    }
+    let place = repository.to_str().unwrap();
+    let mut denied = log(place);
+    sign(&mut denied, OWNER_KEYS.id, "wrong");
+    let denied = common::fails(&mut denied, 4);
+    assert!(denied.contains("credentials"), "{denied}");
+    assert!(denied.contains("SignatureDoesNotMatch"), "{denied}");
+    let mut anonymous = log(place);
+    anonymous.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let anonymous = common::fails(&mut anonymous, 4);
+    assert!(anonymous.contains("credentials"), "{anonymous}");
+    let mut nowhere = log(place);
+    nowhere.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let nowhere = common::fails(&mut nowhere, 3);
+    assert!(nowhere.contains("can't be reached"), "{nowhere}");
+    common::fails(log(place).args(["--endpoint-url", "not a url"]), 2);
+    let twice = common::fails(bench.vellum(["init"]).arg(&repository), 2);
+    assert!(twice.contains("is a Vellum repository already"), "{twice}");
+    bench.place().server().hooks().plant(BUCKET, "taken/x", b"");
+    let taken = common::fails(&mut bench.vellum(["init", &format!("s3://{BUCKET}/taken")]), 2);
+    assert!(taken.contains("is not empty"), "{taken}");
+}
+
+#[test]
+fn a_reader_reads_and_a_writer_commits_with_no_more_rights_than_they_need() {
+    let bench = Bench::on(Place::strict());
+    let tree = bench.path("tree");
+    furnish(&tree);
+    let repository = bench.repository();
+    let mut import = bench.vellum(["import"]);
+    sign(&mut import, WRITER_KEYS.id, WRITER_KEYS.secret);
+    common::ok(import.arg(&tree).arg(&repository));
+    let mut export = bench.vellum(["export"]);
+    sign(&mut export, READER_KEYS.id, READER_KEYS.secret);
+    common::ok(export.arg(&repository).arg(bench.path("out")));
+    assert_same(&tree, &bench.path("out"));
+    let mut denied = bench.vellum(["import"]);
+    sign(&mut denied, READER_KEYS.id, READER_KEYS.secret);
+    let denied = common::fails(denied.arg(&tree).arg(format!("{}@dev", repository.display())), 4);
+    assert!(denied.contains("AccessDenied"), "{denied}");
+}
+
+#[test]
+fn secrets_are_in_no_log_and_no_error() {
+    let bench = Bench::bare(Place::strict());
+    let repository = bench.repository();
+    let mut said = String::new();
+    let (token, secret) = ("A-SESSION-TOKEN-OF-THIS-TEST", "A-SECRET-OF-THIS-TEST");
+    let mut call = |args: &[&str], is_owner: bool| {
+        let mut command = bench.vellum(["-vvvv"]);
+        command.args(args).env("AWS_LOG_LEVEL", "trace").env("RUST_LOG", "trace");
+        if !is_owner {
+            sign(&mut command, "SOMEBODY", secret);
+            command.env("AWS_SESSION_TOKEN", token);
+        }
+        let (_, stdout, stderr) = common::run(&mut command);
+        said.push_str(&stdout);
+        said.push_str(&stderr);
+    };
+    let repository = repository.to_str().unwrap();
+    for is_owner in [false, true] {
+        call(&["init", repository], is_owner);
+        call(&["log", repository], is_owner);
+        call(&["log", repository, "--json"], is_owner);
+        call(&["log", repository, "--endpoint-url", "http://127.0.0.1:1"], is_owner);
+    }
+    assert!(said.contains("InvalidAccessKeyId"), "the log is kept: {said}");
+    for secret in [token, secret, OWNER_KEYS.secret] {
+        assert!(!said.contains(secret), "{secret} in:\n{said}");
+    }
+    assert!(!said.contains("Signature="), "{said}");
+}
+
+#[test]
+fn a_store_that_goes_away_comes_back_to_a_mount_that_lives() {
+    let bench = Bench::on(Place::strict());
+    let hooks = bench.place().server().hooks().clone();
+    let tree = bench.path("tree");
+    furnish(&tree);
+    common::ok(bench.vellum(["import"]).arg(&tree).arg(bench.repository()));
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("before"), b"1").unwrap();
+    assert_eq!(fs::read(mount.path("dir/sub/n7")).unwrap(), b"file 7");
+    hooks.set_outage(true);
+    fs::write(mount.path("during"), vec![5; 1 << 20]).unwrap();
+    assert_eq!(fs::read(mount.path("dir/sub/n7")).unwrap(), b"file 7");
+    let point = mount.root().to_path_buf();
+    let reader = std::thread::spawn(move || fs::read(point.join("dir/big")));
+    until("the read has asked the store", || hooks.counts().get.requests > 0);
+    hooks.set_outage(false);
+    assert_eq!(reader.join().unwrap().unwrap(), fs::read(tree.join("dir/big")).unwrap());
+    assert_eq!(mount.commit()["committed"], true);
+}
+
+/// Requests since `before`.
+fn since(after: Counts, before: Counts) -> (u64, u64) {
+    (after.put.requests - before.put.requests, after.get.requests - before.get.requests)
+}
+
+#[test]
+fn requests_are_in_proportion_to_what_changes() {
+    let bench = Bench::on(Place::strict());
+    let hooks = bench.place().server().hooks().clone();
+    let tree = bench.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for n in 0..2000 {
+        fs::write(tree.join(format!("file-{n}")), vec![n as u8; 4096]).unwrap();
+    }
+    let before = hooks.counts();
+    common::ok(bench.vellum(["import"]).arg(&tree).arg(bench.repository()));
+    let (puts, _) = since(hooks.counts(), before);
+    assert!(puts <= 30, "{puts} puts for 2,000 files of 4 KiB");
+    let mount = bench.mount("mnt");
+    assert_eq!(fs::read_dir(mount.root()).unwrap().count(), 2000);
+    fs::write(mount.path("file-7"), b"changed").unwrap();
+    let before = hooks.counts();
+    mount.commit();
+    let (puts, gets) = since(hooks.counts(), before);
+    assert!(puts <= 5 && gets <= 8, "{puts} puts and {gets} gets for one changed file");
+    let before = hooks.counts();
+    assert_eq!(mount.commit()["committed"], false);
+    assert_eq!(since(hooks.counts(), before).0, 0, "a commit without changes");
+}
