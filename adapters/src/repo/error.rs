@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use vellum_core::format::{FormatError, Hash, HeaderError, RefNameError};
+use vellum_core::format::{
+    FormatError, Hash, HeaderError, NodeRef, ObjectKind, RefNameError, object_key,
+};
 use vellum_core::shapes::{Key, StoreError};
 
 use super::probe::Breach;
@@ -46,6 +48,16 @@ pub enum RepoError {
     EmptyBranch { name: String },
     /// Only a branch can be written to.
     NotABranch { name: String },
+    /// Something goes by the name of a ref that is to be made.
+    NameTaken { name: String },
+    /// There is no ref of this kind and name.
+    NoSuchName { kind: &'static str, name: String },
+    /// A ref names something else than what it is to be removed for.
+    RefMoved { kind: &'static str, name: String, names: Option<Hash> },
+    /// The main branch is not removed.
+    MainStays,
+    /// Only a file has bytes to be read.
+    NotAFile { path: PathBuf, kind: &'static str },
     /// A local file or directory could not be read or written.
     Local { doing: &'static str, path: PathBuf, error: io::Error },
     /// A file changed while it was read.
@@ -103,6 +115,10 @@ impl RepoError {
             | Self::Ambiguous { .. }
             | Self::EmptyBranch { .. }
             | Self::NotABranch { .. }
+            | Self::NameTaken { .. }
+            | Self::NoSuchName { .. }
+            | Self::MainStays
+            | Self::NotAFile { .. }
             | Self::Changed { .. }
             | Self::Inside { .. }
             | Self::NoSuchPath { .. } => Exit::Usage,
@@ -113,7 +129,7 @@ impl RepoError {
             | Self::Format { .. } => Exit::Integrity,
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
-            Self::Conflict { .. } => Exit::Conflict,
+            Self::Conflict { .. } | Self::RefMoved { .. } => Exit::Conflict,
             Self::Unconditional { .. }
             | Self::OutcomeUnknown { .. }
             | Self::Lost { .. }
@@ -161,6 +177,13 @@ impl RepoError {
             Self::Ambiguous { snapshots, .. } => format!("one of: {}", snapshots.join(", ")),
             Self::EmptyBranch { .. } => "import something into it, or commit to it, first".into(),
             Self::NotABranch { .. } => "name a branch: REPO@BRANCH".into(),
+            Self::NameTaken { .. } => {
+                "choose another name, or remove what has it with `--delete` first".into()
+            }
+            Self::NoSuchName { kind, .. } => format!("`vellum {kind} REPO` lists those there are"),
+            Self::RefMoved { .. } => "nothing was removed; look at it, then run it again".into(),
+            Self::MainStays => "it is what every command means that is given no REF".into(),
+            Self::NotAFile { .. } => "give a file of the snapshot: `vellum ls` lists them".into(),
             Self::Local { error, .. } => local_remedy(error).into(),
             Self::Changed { .. } => "run it again when nothing writes to the file".into(),
             Self::NoSuchPath { .. } => "give a directory or file of the snapshot".into(),
@@ -187,7 +210,13 @@ impl RepoError {
     }
 }
 
-fn store_exit(error: &StoreError) -> Exit {
+/// The pieces of a file go on where its size says that it ends.
+pub(super) fn past_the_end(root: &NodeRef) -> RepoError {
+    let error = FormatError::Invalid { record: "piece node", field: "length" };
+    RepoError::Format { key: object_key(ObjectKind::Tree, &root.object), error }
+}
+
+pub(super) fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::NoSpace => Exit::NoSpace,
         StoreError::Denied => Exit::Credentials,
@@ -240,7 +269,7 @@ fn local_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-fn store_words(error: &StoreError) -> &'static str {
+pub(super) fn store_words(error: &StoreError) -> &'static str {
     match error {
         StoreError::NotFound => "it does not exist",
         StoreError::Exists => "it exists already",
@@ -288,6 +317,20 @@ impl fmt::Display for RepoError {
             Self::Ambiguous { name, .. } => write!(f, "several snapshots begin with `{name}`"),
             Self::EmptyBranch { name } => write!(f, "branch `{name}` has no snapshot yet"),
             Self::NotABranch { name } => write!(f, "`{name}` is not a branch"),
+            Self::NameTaken { name } => {
+                write!(f, "a branch, tag or snapshot goes by the name `{name}` already")
+            }
+            Self::NoSuchName { kind, name } => write!(f, "there is no {kind} `{name}`"),
+            Self::RefMoved { kind, name, names: Some(hash) } => {
+                write!(f, "{kind} `{name}` names another snapshot: {hash}")
+            }
+            Self::RefMoved { kind, name, names: None } => {
+                write!(f, "{kind} `{name}` names no snapshot")
+            }
+            Self::MainStays => write!(f, "the branch `main` can't be removed"),
+            Self::NotAFile { path, kind } => {
+                write!(f, "{} is a {kind}, not a file", path.display())
+            }
             Self::Local { doing, path, error } => {
                 write!(f, "can't {doing} {}: {}", path.display(), os_words(error))
             }
