@@ -11,6 +11,7 @@ use vellum_core::format::{
 };
 use vellum_core::shapes::{Key, StoreError};
 
+use super::names::NamingError;
 use super::probe::Breach;
 use crate::cli::{CliError, Exit};
 use crate::store::{OpenError, os_words};
@@ -48,14 +49,8 @@ pub enum RepoError {
     EmptyBranch { name: String },
     /// Only a branch can be written to.
     NotABranch { name: String },
-    /// Something goes by the name of a ref that is to be made.
-    NameTaken { name: String },
-    /// There is no ref of this kind and name.
-    NoSuchName { kind: &'static str, name: String },
-    /// A ref names something else than what it is to be removed for.
-    RefMoved { kind: &'static str, name: String, names: Option<Hash> },
-    /// The main branch is not removed.
-    MainStays,
+    /// A ref could not be made or removed.
+    Naming(NamingError),
     /// Only a file has bytes to be read.
     NotAFile { path: PathBuf, kind: &'static str },
     /// A local file or directory could not be read or written.
@@ -115,9 +110,6 @@ impl RepoError {
             | Self::Ambiguous { .. }
             | Self::EmptyBranch { .. }
             | Self::NotABranch { .. }
-            | Self::NameTaken { .. }
-            | Self::NoSuchName { .. }
-            | Self::MainStays
             | Self::NotAFile { .. }
             | Self::Changed { .. }
             | Self::Inside { .. }
@@ -129,7 +121,8 @@ impl RepoError {
             | Self::Format { .. } => Exit::Integrity,
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
-            Self::Conflict { .. } | Self::RefMoved { .. } => Exit::Conflict,
+            Self::Naming(error) => error.exit(),
+            Self::Conflict { .. } => Exit::Conflict,
             Self::Unconditional { .. }
             | Self::OutcomeUnknown { .. }
             | Self::Lost { .. }
@@ -177,12 +170,7 @@ impl RepoError {
             Self::Ambiguous { snapshots, .. } => format!("one of: {}", snapshots.join(", ")),
             Self::EmptyBranch { .. } => "import something into it, or commit to it, first".into(),
             Self::NotABranch { .. } => "name a branch: REPO@BRANCH".into(),
-            Self::NameTaken { .. } => {
-                "choose another name, or remove what has it with `--delete` first".into()
-            }
-            Self::NoSuchName { kind, .. } => format!("`vellum {kind} REPO` lists those there are"),
-            Self::RefMoved { .. } => "nothing was removed; look at it, then run it again".into(),
-            Self::MainStays => "it is what every command means that is given no REF".into(),
+            Self::Naming(error) => error.remedy(),
             Self::NotAFile { .. } => "give a file of the snapshot: `vellum ls` lists them".into(),
             Self::Local { error, .. } => local_remedy(error).into(),
             Self::Changed { .. } => "run it again when nothing writes to the file".into(),
@@ -317,17 +305,7 @@ impl fmt::Display for RepoError {
             Self::Ambiguous { name, .. } => write!(f, "several snapshots begin with `{name}`"),
             Self::EmptyBranch { name } => write!(f, "branch `{name}` has no snapshot yet"),
             Self::NotABranch { name } => write!(f, "`{name}` is not a branch"),
-            Self::NameTaken { name } => {
-                write!(f, "a branch, tag or snapshot goes by the name `{name}` already")
-            }
-            Self::NoSuchName { kind, name } => write!(f, "there is no {kind} `{name}`"),
-            Self::RefMoved { kind, name, names: Some(hash) } => {
-                write!(f, "{kind} `{name}` names another snapshot: {hash}")
-            }
-            Self::RefMoved { kind, name, names: None } => {
-                write!(f, "{kind} `{name}` names no snapshot")
-            }
-            Self::MainStays => write!(f, "the branch `main` can't be removed"),
+            Self::Naming(error) => error.fmt(f),
             Self::NotAFile { path, kind } => {
                 write!(f, "{} is a {kind}, not a file", path.display())
             }
@@ -338,12 +316,7 @@ impl fmt::Display for RepoError {
             Self::NoSuchPath { path } => {
                 write!(f, "the snapshot has no such path: {}", path.display())
             }
-            Self::Inside { repo, source } => write!(
-                f,
-                "the repository {} lies inside of {}, which is to be imported",
-                repo.display(),
-                source.display()
-            ),
+            Self::Inside { repo, source } => inside(f, repo, source),
             Self::NotRepresentable { path, error } => {
                 write!(f, "{} can't be kept in a repository: {error}", path.display())
             }
@@ -352,12 +325,7 @@ impl fmt::Display for RepoError {
                 "can't {doing} {}: the target file system does not support it",
                 path.display()
             ),
-            Self::Conflict { branch, theirs: Some(theirs) } => {
-                write!(f, "branch `{branch}` was moved to {theirs} meanwhile")
-            }
-            Self::Conflict { branch, theirs: None } => {
-                write!(f, "branch `{branch}` was changed meanwhile")
-            }
+            Self::Conflict { branch, theirs } => conflict(f, branch, theirs.as_ref()),
             Self::OutcomeUnknown { branch } => {
                 write!(f, "it is not known whether branch `{branch}` was moved")
             }
@@ -371,6 +339,18 @@ impl fmt::Display for RepoError {
             Self::Lost { doing } => write!(f, "the work to {doing} was lost"),
         }
     }
+}
+
+fn conflict(f: &mut fmt::Formatter<'_>, branch: &str, theirs: Option<&Hash>) -> fmt::Result {
+    match theirs {
+        Some(theirs) => write!(f, "branch `{branch}` was moved to {theirs} meanwhile"),
+        None => write!(f, "branch `{branch}` was changed meanwhile"),
+    }
+}
+
+fn inside(f: &mut fmt::Formatter<'_>, repo: &Path, source: &Path) -> fmt::Result {
+    let (repo, source) = (repo.display(), source.display());
+    write!(f, "the repository {repo} lies inside of {source}, which is to be imported")
 }
 
 impl std::error::Error for RepoError {}

@@ -49,7 +49,7 @@ pub use export::{Export, Exported};
 pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
 pub use list::{List, ListWhat, Listed};
-pub use names::{Named, Naming, RefRow, list_refs};
+pub use names::{Named, Naming, NamingError, RefRow, list_refs};
 pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
 pub use verify::{Bad, NeededBy, Percent, Report, Sample, Verify, What};

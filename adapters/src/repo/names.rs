@@ -1,5 +1,6 @@
 //! Branches and tags by name: listing them, making one, removing one.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +9,7 @@ use vellum_core::format::{Hash, RefBody, RefKind, Snapshot, parse_ref_key, ref_k
 
 use super::error::RepoError;
 use super::{MAIN, Repo, asks};
+use crate::cli::Exit;
 
 /// Refs that are read at once.
 const AT_ONCE: usize = 16;
@@ -114,7 +116,7 @@ impl Naming {
     pub async fn remove(&self, name: &str, expected: Option<&str>) -> Result<RefBody, RepoError> {
         let (repo, name) = (&self.repo, self.plain(name)?);
         if self.kind == RefKind::Branch && name == MAIN {
-            return Err(RepoError::MainStays);
+            return Err(NamingError::MainStays.into());
         }
         let key = ref_key(self.kind, name).map_err(RepoError::RefName)?;
         repo.check_writable()?;
@@ -124,13 +126,13 @@ impl Naming {
         };
         let (kind, name) = (self.word(), name.to_owned());
         let Some((body, _)) = repo.read_ref(&key).await? else {
-            return Err(RepoError::NoSuchName { kind, name });
+            return Err(NamingError::Absent { kind, name }.into());
         };
         if body.gc_epoch != 0 {
             return Err(RepoError::Collected { key });
         }
         if expected.is_some() && expected != body.snapshot {
-            return Err(RepoError::RefMoved { kind, name, names: body.snapshot });
+            return Err(NamingError::Moved { kind, name, at: body.snapshot }.into());
         }
         self.publishing.store(true, Ordering::Release);
         let removed = asks::delete(repo.store(), &key).await;
@@ -148,7 +150,7 @@ impl Naming {
         };
         if name.starts_with(other) {
             let (kind, name) = (self.word(), name.to_owned());
-            return Err(RepoError::NoSuchName { kind, name });
+            return Err(NamingError::Absent { kind, name }.into());
         }
         Ok(name.strip_prefix(own).unwrap_or(name))
     }
@@ -163,5 +165,60 @@ impl Naming {
 }
 
 fn taken(name: &str) -> RepoError {
-    RepoError::NameTaken { name: name.to_owned() }
+    NamingError::Taken { name: name.to_owned() }.into()
+}
+
+/// Why a ref is not made or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamingError {
+    /// Something goes by the name already.
+    Taken { name: String },
+    /// There is no ref of this kind and name.
+    Absent { kind: &'static str, name: String },
+    /// It is at something else than what it is to be removed for.
+    Moved { kind: &'static str, name: String, at: Option<Hash> },
+    /// The main branch is not removed.
+    MainStays,
+}
+
+impl NamingError {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Taken { .. } | Self::Absent { .. } | Self::MainStays => Exit::Usage,
+            Self::Moved { .. } => Exit::Conflict,
+        }
+    }
+
+    pub(super) fn remedy(&self) -> String {
+        match self {
+            Self::Taken { .. } => {
+                "choose another name, or remove what has it with `--delete` first".into()
+            }
+            Self::Absent { kind, .. } => format!("`vellum {kind} REPO` lists those there are"),
+            Self::Moved { .. } => "nothing was removed; look at it, then run it again".into(),
+            Self::MainStays => "it is what every command means that is given no REF".into(),
+        }
+    }
+}
+
+impl fmt::Display for NamingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { name } => {
+                write!(f, "a branch, tag or snapshot goes by the name `{name}` already")
+            }
+            Self::Absent { kind, name } => write!(f, "there is no {kind} `{name}`"),
+            Self::Moved { kind, name, at: Some(at) } => {
+                write!(f, "{kind} `{name}` names another snapshot: {at}")
+            }
+            Self::Moved { kind, name, at: None } => write!(f, "{kind} `{name}` names no snapshot"),
+            Self::MainStays => write!(f, "the branch `main` can't be removed"),
+        }
+    }
+}
+
+impl From<NamingError> for RepoError {
+    fn from(error: NamingError) -> Self {
+        Self::Naming(error)
+    }
 }

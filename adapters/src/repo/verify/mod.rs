@@ -199,3 +199,6 @@ impl Verify {
         if in_a_row < UNREADABLE_MAX { Ok(()) } else { Err(RepoError::store("read", &key, error)) }
     }
 }
+
+#[cfg(test)]
+mod tests;
