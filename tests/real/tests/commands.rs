@@ -165,7 +165,7 @@ fn a_directory_of_100_000_names_is_listed_in_bounded_memory() {
         File::create(source.join(format!("{number:0100}"))).unwrap();
     }
     import(&source, &repo);
-    for (args, mib) in [(&["-l"][..], 80), (&["-R"][..], 80)] {
+    for (args, mib) in [(&["-l"][..], 40), (&["-R"][..], 40)] {
         let mut command = vellum(["ls", text(&repo)]);
         let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
