@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::{fails, import, objects, ok, ok_json, overwrite, run, sparse, text, vellum, world};
-use rustix::fs::{XattrFlags, lsetxattr};
 use serde_json::Value;
 use tempfile::TempDir;
 use vellum_core::format::Hash;
@@ -307,28 +306,6 @@ fn a_sample_of_nothing_still_finds_what_is_missing_or_cut_and_every_bad_node() {
     let (_, report) = verify(&repo, &["--sample", "0%"]);
     let root = bad(&report);
     assert!(root.len() == 1 && root[0].0.starts_with("trees/"), "{report}");
-}
-
-#[test]
-fn long_extended_attributes_are_checked_even_outside_of_a_sample() {
-    let (dir, repo) = world();
-    let source = dir.path().join("source");
-    fs::create_dir(&source).unwrap();
-    fs::write(source.join("file"), b"").unwrap();
-    for number in 0..4 {
-        // Where a file system takes no more than a block of them, there is no such object.
-        let name = format!("user.long{number}");
-        let set = lsetxattr(source.join("file"), name, &[b'v'; 1500], XattrFlags::empty());
-        if set.is_err() {
-            return;
-        }
-    }
-    import(&source, &repo);
-    let object = objects(&repo, "chunks").remove(0);
-    assert_eq!(verify(&repo, &["--sample", "0%"]).1["data_read"], 1);
-    overwrite(&object, |bytes| bytes[70] ^= 1);
-    let (code, report) = verify(&repo, &["--sample", "0%"]);
-    assert_eq!((code, needed_by(&report)), (6, vec!["file".to_owned()]));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 use vellum_core::format::{
     Body, Content, Directories, Entry, Hash, Hashed, Inode, Meta, ObjectKind, ObjectName, Piece,
-    Snapshot, Xattrs, build,
+    Snapshot, XattrMap, Xattrs, build, encode_xattrs,
 };
 use vellum_core::shapes::{Name, StoreError, StoreOutcome, StoreRequest};
 use vellum_core::words::{Ino, Time};
 
-use super::{Verify, What};
+use super::{Sample, Verify, What};
 use crate::cli::Exit;
 use crate::repo::{MAIN, NewRepo, Repo, RepoError};
 use crate::store::{DirStore, ObjectStore, Store};
@@ -53,6 +53,15 @@ fn inode(ino: u64, body: Body) -> Inode {
 
 /// A repository with these files, as the trees have them, and these data objects.
 async fn made(files: Vec<Content>, data: Vec<Vec<u8>>) -> (TempDir, Arc<Repo>) {
+    made_with(files, data, Xattrs::default()).await
+}
+
+/// As [`made`], with extended attributes of the root.
+async fn made_with(
+    files: Vec<Content>,
+    data: Vec<Vec<u8>>,
+    xattrs: Xattrs,
+) -> (TempDir, Arc<Repo>) {
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::init(dir.path(), NewRepo::default()).await.unwrap();
     for bytes in data {
@@ -70,8 +79,10 @@ async fn made(files: Vec<Content>, data: Vec<Vec<u8>>) -> (TempDir, Arc<Repo>) {
     for node in built.nodes {
         repo.put_object(ObjectKind::Tree, node).await.unwrap();
     }
+    let mut root = inode(1, Body::Directory { root: built.root, subdirs: 0 });
+    root.meta.xattrs = xattrs;
     let snapshot = Snapshot {
-        root: inode(1, Body::Directory { root: built.root, subdirs: 0 }),
+        root,
         links: None,
         parents: Vec::new(),
         time: Time::from_parts(0, 0),
@@ -139,6 +150,25 @@ fn a_sound_object_that_the_trees_want_more_of_is_told_from_a_damaged_one() {
             let whats: Vec<&str> = report.bad.iter().map(|bad| bad.what.word()).collect();
             assert_eq!(whats, if sound { vec![] } else { vec!["misnamed"] });
             assert_eq!(report.exit(), if sound { Exit::Ok } else { Exit::Integrity });
+        }
+    });
+}
+
+#[test]
+fn long_extended_attributes_are_read_even_outside_of_a_sample() {
+    run(async {
+        let map = XattrMap::from([(Name::from(&b"user.long"[..]), vec![b'v'; 5000].into())]);
+        for (bytes, sound) in [(encode_xattrs(&map), true), (vec![0; 5000], false)] {
+            let xattrs = Xattrs::Stored(Piece::whole(Hash::of(&bytes), bytes.len() as u64));
+            let (_dir, repo) =
+                made_with(vec![whole(b"data")], vec![bytes, b"data".to_vec()], xattrs).await;
+            let sample = Sample { percent: "0%".parse().unwrap(), seed: 7 };
+            let verify = Arc::new(Verify::new(repo, Some(sample)));
+            verify.run(None).await.unwrap();
+            let report = verify.report();
+            assert_eq!((report.data_read, report.data_seen), (1, 1));
+            let whats: Vec<&str> = report.bad.iter().map(|bad| bad.what.word()).collect();
+            assert_eq!(whats, if sound { vec![] } else { vec!["corrupted"] });
         }
     });
 }
