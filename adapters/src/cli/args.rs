@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::mount_commands::MountCommand;
+use super::own_commands::{CompletionsArgs, ManArgs};
+use super::ref_commands::{BranchArgs, TagArgs};
 use super::text::parse_chunk_size;
+use super::tree_commands::{CatArgs, LsArgs};
+use super::verify_command::VerifyArgs;
 use crate::store::StoreOptions;
 
 /// A writable file system over snapshots: import a tree, mount it, edit it, commit it.
@@ -30,8 +34,40 @@ pub(super) enum Command {
     Export(ExportArgs),
     /// List the snapshots of a branch, newest first
     Log(LogArgs),
+    /// List a directory of a snapshot
+    ///
+    /// Names are listed one per line, in the order of their bytes. On a terminal a name with
+    /// control characters, or that is not valid text, is shown as a shell would read it: $'a\nb'.
+    /// Elsewhere names are written as they are, byte by byte.
+    Ls(LsArgs),
+    /// Write files of a snapshot to standard output
+    ///
+    /// Every byte is verified before it is written. Holes are written as zeros.
+    Cat(CatArgs),
+    /// List branches, or make or remove one
+    ///
+    /// Without NAME, the branches are listed: name, how often each was moved, its snapshot, when
+    /// that was made, and the first line of its message. With NAME, a branch of that name is made;
+    /// one that exists is refused, unless it has no snapshot yet.
+    Branch(BranchArgs),
+    /// List tags, or make or remove one
+    ///
+    /// Without NAME, the tags are listed: name, how often each was moved, its snapshot, when that
+    /// was made, and the first line of its message. With NAME, a tag of that name is made. A tag
+    /// never moves: remove it and make it anew if it has to.
+    Tag(TagArgs),
+    /// Check that every object that is needed is there and as it must be
+    ///
+    /// Every snapshot, every node of a tree and every data object that refs reach, parents of
+    /// snapshots included, is read once and compared with its name. Packs of small files are read
+    /// whole. What is wrong is listed with some of the paths that need it, and nothing is changed.
+    Verify(VerifyArgs),
     #[command(flatten)]
     Mount(MountCommand),
+    /// Print what a shell needs to complete the arguments of this program
+    Completions(CompletionsArgs),
+    /// Print the manual page of this program, or write those of all commands
+    Man(ManArgs),
 }
 
 impl Command {
@@ -41,6 +77,11 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Export(args) => args.json,
             Self::Log(args) => args.json,
+            Self::Ls(args) => args.json,
+            Self::Branch(args) => args.json,
+            Self::Tag(args) => args.json,
+            Self::Verify(args) => args.json,
+            Self::Cat(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Mount(command) => command.wants_json(),
         }
     }

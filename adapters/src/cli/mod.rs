@@ -3,9 +3,15 @@
 mod args;
 mod exit;
 mod mount_commands;
+mod output;
+mod own_commands;
 mod progress;
+mod ref_commands;
 mod repo_commands;
+mod running;
 mod text;
+mod tree_commands;
+mod verify_command;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -69,7 +75,14 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Import(args) => repo_commands::import(args),
         Command::Export(args) => repo_commands::export(args),
         Command::Log(args) => repo_commands::log(args),
+        Command::Ls(args) => tree_commands::ls(args),
+        Command::Cat(args) => tree_commands::cat(args),
+        Command::Branch(args) => ref_commands::branch(args),
+        Command::Tag(args) => ref_commands::tag(args),
+        Command::Verify(args) => verify_command::verify(args),
         Command::Mount(command) => command.run(),
+        Command::Completions(args) => own_commands::completions(args),
+        Command::Man(args) => own_commands::man(args),
     }
 }
 
@@ -91,16 +104,25 @@ fn start_log(verbose: u8) {
     let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
 }
 
+/// Prints a JSON value to standard output, in a line.
+fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
+    print(&format!("{value}\n"))
+}
+
 /// Prints to standard output. A reader that has gone away has seen what it wanted.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(CliError::new(
-            Exit::Usage,
-            format!("can't write to standard output: {error}"),
-            "check where it goes to",
-        )),
+        Err(error) => Err(not_printed(&error)),
     }
+}
+
+fn not_printed(error: &io::Error) -> CliError {
+    CliError::new(
+        Exit::Usage,
+        format!("can't write to standard output: {error}"),
+        "check where it goes to",
+    )
 }

@@ -1,28 +1,18 @@
 //! The commands that need no mount: init, import, export, log.
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::future::{Either, select};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{ExportArgs, ImportArgs, InitArgs, LogArgs};
-use super::text::{author, count, number, rfc3339, size, time};
-use super::{CliError, Exit, print, progress};
+use super::running::{LAST_WORDS, finish, perform, raise_open_files, runtime};
+use super::text::{SHORT_HASH, author, count, number, one_line, rfc3339, size, time};
+use super::{CliError, Exit, print, print_json, progress};
 use crate::repo::{Address, Export, Import, LogEntry, NewRepo, Repo, RepoError, log as history};
 use crate::store::Location;
-
-/// How long a command that ends waits for file operations that can't be called back.
-const LAST_WORDS: Duration = Duration::from_millis(200);
-/// Digits of a hash that a person is shown.
-const SHORT_HASH: usize = 16;
 
 pub(super) fn init(args: InitArgs) -> Result<Exit, CliError> {
     let location = Location::new(&args.repo, args.store);
@@ -113,8 +103,7 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
         format!("exporting: {files}, {}", size(export.bytes.load(Ordering::Relaxed)))
     };
     let work = async {
-        let hash = repo.resolve(address.name()).await?.snapshot;
-        let hash = hash.ok_or_else(|| empty_branch(&address))?;
+        let hash = repo.snapshot_of(address.name()).await?;
         export.run(hash, path.as_deref(), &to).await
     };
     let done = finish(&runtime, progress::shown(args.json, say, work), || true);
@@ -216,11 +205,6 @@ fn log_table(entries: &[LogEntry]) -> String {
     text
 }
 
-/// What others wrote must not steer the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 fn branch_name(address: &Address) -> Result<String, CliError> {
     let name = address.name();
     if name.starts_with("tags/") {
@@ -229,67 +213,6 @@ fn branch_name(address: &Address) -> Result<String, CliError> {
     Ok(name.strip_prefix("branches/").unwrap_or(name).to_owned())
 }
 
-fn empty_branch(address: &Address) -> RepoError {
-    RepoError::EmptyBranch { name: address.name().to_owned() }
-}
-
 fn path_text(path: &std::path::Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-fn print_json(value: &Value) -> Result<(), CliError> {
-    print(&format!("{value}\n"))
-}
-
-fn perform<T>(
-    work: impl Future<Output = Result<T, RepoError>>,
-    may_interrupt: impl Fn() -> bool,
-) -> Result<T, CliError> {
-    let runtime = runtime()?;
-    let done = finish(&runtime, work, may_interrupt);
-    runtime.shutdown_timeout(LAST_WORDS);
-    done
-}
-
-fn runtime() -> Result<Runtime, CliError> {
-    Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        let remedy = "free some memory or threads, then run it again";
-        CliError::new(Exit::Store, format!("can't start threads: {error}"), remedy)
-    })
-}
-
-/// Runs `work` to its end, or until a signal comes while it may be interrupted.
-fn finish<T>(
-    runtime: &Runtime,
-    work: impl Future<Output = Result<T, RepoError>>,
-    may_interrupt: impl Fn() -> bool,
-) -> Result<T, CliError> {
-    runtime.block_on(async {
-        let mut work = pin!(work);
-        loop {
-            let interrupt = pin!(interrupted());
-            match select(work, interrupt).await {
-                Either::Left((done, _)) => return done.map_err(CliError::from),
-                Either::Right(_) if may_interrupt() => return Err(RepoError::Interrupted.into()),
-                Either::Right(((), unfinished)) => work = unfinished,
-            }
-        }
-    })
-}
-
-/// Ends when the process is asked to end.
-async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    select(pin!(interrupt.recv()), pin!(terminate.recv())).await;
-}
-
-/// A tree is walked with its directories open: deep ones need more than the usual 1,024.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // It may not be allowed; then a deep tree says so itself.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -5,7 +5,30 @@ use std::path::Path;
 
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use vellum_core::words::Time;
+
+/// Digits of a hash that a person is shown.
+pub(super) const SHORT_HASH: usize = 16;
+
+/// What others wrote must not steer the terminal.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A path as JSON has it: as text, and where that does not say it all, in hexadecimal digits too.
+pub(super) fn path_json(path: &Path, into: &mut Map<String, Value>) {
+    let bytes = path.as_os_str().as_bytes();
+    into.insert("path".into(), path.to_string_lossy().into());
+    if std::str::from_utf8(bytes).is_err() {
+        into.insert("path_hex".into(), hex(bytes).into());
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A number of bytes: digits, then K, M, G or T (of 1,024), with or without `B` or `iB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {

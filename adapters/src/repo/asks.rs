@@ -9,6 +9,8 @@ use crate::store::{ObjectStore, Store};
 
 /// Tries of a request that fails for a while.
 const TRIES: u32 = 8;
+/// Keys of one page of a listing, as on S3.
+const PAGE_MAX: usize = 1000;
 /// The pause after the first failed try; it doubles with each.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two tries.
@@ -62,11 +64,58 @@ fn stored(outcome: StoreOutcome) -> Result<(), StoreError> {
     }
 }
 
+/// Length of an object, patiently.
+pub(super) async fn head(store: &Store, key: &str) -> Result<u64, StoreError> {
+    match patiently(store, StoreRequest::Head { key: key.to_owned() }).await {
+        StoreOutcome::Found { len, .. } => Ok(len),
+        StoreOutcome::Failed(error) => Err(error),
+        StoreOutcome::Got { .. }
+        | StoreOutcome::Stored { .. }
+        | StoreOutcome::Listed { .. }
+        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
+    }
+}
+
+/// Removes an object, patiently; one that is not there counts as removed.
+pub(super) async fn delete(store: &Store, key: &str) -> Result<(), StoreError> {
+    match patiently(store, StoreRequest::Delete { key: key.to_owned() }).await {
+        StoreOutcome::Deleted => Ok(()),
+        StoreOutcome::Failed(error) => Err(error),
+        StoreOutcome::Got { .. }
+        | StoreOutcome::Found { .. }
+        | StoreOutcome::Stored { .. }
+        | StoreOutcome::Listed { .. } => Err(StoreError::Unsupported),
+    }
+}
+
 /// The first `max` keys that begin with `prefix`, patiently.
 pub(super) async fn list(store: &Store, prefix: &str, max: usize) -> Result<Vec<Key>, StoreError> {
-    let request = StoreRequest::List { prefix: prefix.to_owned(), after: String::new(), max };
+    Ok(page(store, prefix, String::new(), max).await?.0)
+}
+
+/// All keys that begin with `prefix`, patiently.
+pub(super) async fn list_all(store: &Store, prefix: &str) -> Result<Vec<Key>, StoreError> {
+    let mut all: Vec<Key> = Vec::new();
+    loop {
+        let after = all.last().cloned().unwrap_or_default();
+        let (keys, more) = page(store, prefix, after, PAGE_MAX).await?;
+        let ends = keys.is_empty() || !more;
+        all.extend(keys);
+        if ends {
+            return Ok(all);
+        }
+    }
+}
+
+async fn page(
+    store: &Store,
+    prefix: &str,
+    after: String,
+    max: usize,
+) -> Result<(Vec<Key>, bool), StoreError> {
+    let request = StoreRequest::List { prefix: prefix.to_owned(), after, max };
     match patiently(store, request).await {
-        StoreOutcome::Listed { keys, .. } => Ok(keys),
+        StoreOutcome::Listed { keys, more } => Ok((keys, more)),
         StoreOutcome::Failed(error) => Err(error),
         StoreOutcome::Got { .. }
         | StoreOutcome::Found { .. }

@@ -6,9 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use vellum_core::format::{FormatError, Hash, HeaderError, RefNameError};
+use vellum_core::format::{
+    FormatError, Hash, HeaderError, NodeRef, ObjectKind, RefNameError, object_key,
+};
 use vellum_core::shapes::{Key, StoreError};
 
+use super::names::NamingError;
 use super::probe::Breach;
 use crate::cli::{CliError, Exit};
 use crate::store::{OpenError, os_words};
@@ -46,6 +49,10 @@ pub enum RepoError {
     EmptyBranch { name: String },
     /// Only a branch can be written to.
     NotABranch { name: String },
+    /// A ref could not be made or removed.
+    Naming(NamingError),
+    /// Only a file has bytes to be read.
+    NotAFile { path: PathBuf, kind: &'static str },
     /// A local file or directory could not be read or written.
     Local { doing: &'static str, path: PathBuf, error: io::Error },
     /// A file changed while it was read.
@@ -103,6 +110,7 @@ impl RepoError {
             | Self::Ambiguous { .. }
             | Self::EmptyBranch { .. }
             | Self::NotABranch { .. }
+            | Self::NotAFile { .. }
             | Self::Changed { .. }
             | Self::Inside { .. }
             | Self::NoSuchPath { .. } => Exit::Usage,
@@ -113,6 +121,7 @@ impl RepoError {
             | Self::Format { .. } => Exit::Integrity,
             Self::Local { error, .. } => local_exit(error),
             Self::NotRepresentable { .. } | Self::NotSupported { .. } => Exit::NotRepresentable,
+            Self::Naming(error) => error.exit(),
             Self::Conflict { .. } => Exit::Conflict,
             Self::Unconditional { .. }
             | Self::OutcomeUnknown { .. }
@@ -161,6 +170,8 @@ impl RepoError {
             Self::Ambiguous { snapshots, .. } => format!("one of: {}", snapshots.join(", ")),
             Self::EmptyBranch { .. } => "import something into it, or commit to it, first".into(),
             Self::NotABranch { .. } => "name a branch: REPO@BRANCH".into(),
+            Self::Naming(error) => error.remedy(),
+            Self::NotAFile { .. } => "give a file of the snapshot: `vellum ls` lists them".into(),
             Self::Local { error, .. } => local_remedy(error).into(),
             Self::Changed { .. } => "run it again when nothing writes to the file".into(),
             Self::NoSuchPath { .. } => "give a directory or file of the snapshot".into(),
@@ -187,7 +198,13 @@ impl RepoError {
     }
 }
 
-fn store_exit(error: &StoreError) -> Exit {
+/// The pieces of a file go on where its size says that it ends.
+pub(super) fn past_the_end(root: &NodeRef) -> RepoError {
+    let error = FormatError::Invalid { record: "piece node", field: "length" };
+    RepoError::Format { key: object_key(ObjectKind::Tree, &root.object), error }
+}
+
+pub(super) fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::NoSpace => Exit::NoSpace,
         StoreError::Denied => Exit::Credentials,
@@ -240,7 +257,7 @@ fn local_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-fn store_words(error: &StoreError) -> &'static str {
+pub(super) fn store_words(error: &StoreError) -> &'static str {
     match error {
         StoreError::NotFound => "it does not exist",
         StoreError::Exists => "it exists already",
@@ -288,6 +305,10 @@ impl fmt::Display for RepoError {
             Self::Ambiguous { name, .. } => write!(f, "several snapshots begin with `{name}`"),
             Self::EmptyBranch { name } => write!(f, "branch `{name}` has no snapshot yet"),
             Self::NotABranch { name } => write!(f, "`{name}` is not a branch"),
+            Self::Naming(error) => error.fmt(f),
+            Self::NotAFile { path, kind } => {
+                write!(f, "{} is a {kind}, not a file", path.display())
+            }
             Self::Local { doing, path, error } => {
                 write!(f, "can't {doing} {}: {}", path.display(), os_words(error))
             }
@@ -295,12 +316,7 @@ impl fmt::Display for RepoError {
             Self::NoSuchPath { path } => {
                 write!(f, "the snapshot has no such path: {}", path.display())
             }
-            Self::Inside { repo, source } => write!(
-                f,
-                "the repository {} lies inside of {}, which is to be imported",
-                repo.display(),
-                source.display()
-            ),
+            Self::Inside { repo, source } => inside(f, repo, source),
             Self::NotRepresentable { path, error } => {
                 write!(f, "{} can't be kept in a repository: {error}", path.display())
             }
@@ -309,12 +325,7 @@ impl fmt::Display for RepoError {
                 "can't {doing} {}: the target file system does not support it",
                 path.display()
             ),
-            Self::Conflict { branch, theirs: Some(theirs) } => {
-                write!(f, "branch `{branch}` was moved to {theirs} meanwhile")
-            }
-            Self::Conflict { branch, theirs: None } => {
-                write!(f, "branch `{branch}` was changed meanwhile")
-            }
+            Self::Conflict { branch, theirs } => conflict(f, branch, theirs.as_ref()),
             Self::OutcomeUnknown { branch } => {
                 write!(f, "it is not known whether branch `{branch}` was moved")
             }
@@ -328,6 +339,18 @@ impl fmt::Display for RepoError {
             Self::Lost { doing } => write!(f, "the work to {doing} was lost"),
         }
     }
+}
+
+fn conflict(f: &mut fmt::Formatter<'_>, branch: &str, theirs: Option<&Hash>) -> fmt::Result {
+    match theirs {
+        Some(theirs) => write!(f, "branch `{branch}` was moved to {theirs} meanwhile"),
+        None => write!(f, "branch `{branch}` was changed meanwhile"),
+    }
+}
+
+fn inside(f: &mut fmt::Formatter<'_>, repo: &Path, source: &Path) -> fmt::Result {
+    let (repo, source) = (repo.display(), source.display());
+    write!(f, "the repository {repo} lies inside of {source}, which is to be imported")
 }
 
 impl std::error::Error for RepoError {}

@@ -2,23 +2,22 @@
 //! written.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use vellum_core::format::{
-    Body, Content, Directories, Entry, FormatError, Hash, Inode, Linked, Links, NodeRef,
-    ObjectKind, Piece, Pieces, Snapshot, object_key,
+    Body, Content, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Piece, Pieces,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
 
 use super::Repo;
-use super::error::RepoError;
+use super::error::{RepoError, past_the_end};
 use super::packs::Packs;
+use super::paths::Found;
 use super::target::{Target, TargetDir};
 
 /// Files that are written at once.
@@ -92,7 +91,7 @@ impl Export {
         to: &Path,
     ) -> Result<Exported, RepoError> {
         let snapshot = self.repo.read_snapshot(hash).await?;
-        let (name, inode) = self.look_up(&snapshot, path).await?;
+        let Found { name, inode, .. } = self.repo.look_up(&snapshot, path).await?;
         let links = self.repo.entries::<Links>(snapshot.links.as_ref()).await?;
         let mut walk = Walk {
             stack: Vec::new(),
@@ -122,34 +121,6 @@ impl Export {
                 skipped_xattrs: self.target.skipped.load(Ordering::Relaxed),
             }),
         }
-    }
-
-    /// The inode at a path of the snapshot, and its name.
-    async fn look_up(
-        &self,
-        snapshot: &Snapshot,
-        path: Option<&Path>,
-    ) -> Result<(Name, Inode), RepoError> {
-        let path = path.unwrap_or(Path::new(""));
-        let missing = || RepoError::NoSuchPath { path: path.to_path_buf() };
-        let mut at = (Name::from([]), snapshot.root.clone());
-        for component in path.components() {
-            let name = match component {
-                Component::RootDir | Component::CurDir => continue,
-                Component::Normal(name) => Name::from(name.as_bytes()),
-                Component::ParentDir | Component::Prefix(_) => return Err(missing()),
-            };
-            let Body::Directory { root, .. } = &at.1.body else { return Err(missing()) };
-            let inode = match self.repo.entry(root.as_ref(), &name).await? {
-                Some(Entry::Inode(inode)) => inode,
-                Some(Entry::Link(ino)) => {
-                    self.repo.linked(snapshot.links.as_ref(), ino).await?.inode
-                }
-                None => return Err(missing()),
-            };
-            at = (name, inode);
-        }
-        Ok(at)
     }
 
     async fn walk(self: &Arc<Self>, walk: &mut Walk) -> Result<(), RepoError> {
@@ -303,11 +274,6 @@ impl Export {
             }
         }
     }
-}
-
-fn past_the_end(root: &NodeRef) -> RepoError {
-    let error = FormatError::Invalid { record: "piece node", field: "length" };
-    RepoError::Format { key: object_key(ObjectKind::Tree, &root.object), error }
 }
 
 async fn make_room(running: &mut JoinSet<Result<(), RepoError>>) -> Result<(), RepoError> {

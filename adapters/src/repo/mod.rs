@@ -1,4 +1,5 @@
-//! Repositories without a mount: opening, making, importing, exporting and listing.
+//! Repositories without a mount: opening, making, importing, exporting, listing,
+//! reading, naming and verifying.
 //!
 //! Whatever is read is verified by its hash before anything looks at it, and errors name the
 //! object's key. What is written is named by the hash of the bytes that are sent.
@@ -8,16 +9,22 @@ mod asks;
 mod assemble;
 mod base;
 mod big;
+mod cat;
 mod error;
 mod export;
 mod history;
 mod import;
+mod list;
+mod names;
+mod ordered;
 mod packs;
+mod paths;
 mod probe;
 mod refs;
 mod source;
 mod target;
 mod tree;
+mod verify;
 mod walk;
 
 use std::ffi::OsStr;
@@ -36,12 +43,16 @@ use vellum_core::shapes::{Condition, Slice, StoreError};
 use vellum_core::words::Time;
 
 pub use address::{Address, MAIN};
+pub use cat::{Block, Cat};
 pub use error::RepoError;
 pub use export::{Export, Exported};
 pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
+pub use list::{List, ListWhat, Listed};
+pub use names::{Named, Naming, NamingError, RefRow, list_refs};
 pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
+pub use verify::{Bad, NeededBy, Percent, Report, Sample, Verify, What};
 
 use crate::store::{DirStore, Location, Meant, OpenError, Store};
 

@@ -63,6 +63,15 @@ impl Repo {
         Ok(Resolved { branch: None, snapshot: Some(snapshot) })
     }
 
+    /// The snapshot that `name` stands for, as [`Repo::resolve`] has it.
+    ///
+    /// # Errors
+    /// As there; or it is a branch without a snapshot.
+    pub async fn snapshot_of(&self, name: &str) -> Result<Hash, RepoError> {
+        let found = self.resolve(name).await?.snapshot;
+        found.ok_or_else(|| RepoError::EmptyBranch { name: name.to_owned() })
+    }
+
     async fn resolve_ref(&self, kind: RefKind, name: &str) -> Result<Option<Resolved>, RepoError> {
         let key = ref_key(kind, name).map_err(RepoError::RefName)?;
         let Some((body, etag)) = self.read_ref(&key).await? else { return Ok(None) };
@@ -127,7 +136,12 @@ impl Repo {
     /// # Errors
     /// The name is not allowed, or the store fails.
     pub async fn branch(&self, name: &str) -> Result<Branch, RepoError> {
-        let key = ref_key(RefKind::Branch, name).map_err(RepoError::RefName)?;
+        self.born(RefKind::Branch, name).await
+    }
+
+    /// As [`Repo::branch`], for any kind of ref.
+    pub(super) async fn born(&self, kind: RefKind, name: &str) -> Result<Branch, RepoError> {
+        let key = ref_key(kind, name).map_err(RepoError::RefName)?;
         for round in 0..SETTLE_TRIES {
             if let Some((body, etag)) = self.read_ref(&key).await? {
                 return Ok(Branch { name: name.to_owned(), key, body, etag });

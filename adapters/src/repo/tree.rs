@@ -1,11 +1,12 @@
 //! Reads whole trees of a repository, many nodes at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vellum_core::format::{
-    Directories, Entry, FormatError, Linked, Links, NodeRef, ObjectKind, Piece, Step, TreeKind,
-    TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
+    Child, Directories, Entry, FormatError, Inode, Linked, Links, NodeRef, ObjectKind, Piece, Step,
+    TreeKind, TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
@@ -17,10 +18,31 @@ use super::error::RepoError;
 const AT_ONCE: usize = 16;
 
 /// A node, and the keys between which it must lie.
-struct Place<T: TreeKind> {
-    node: NodeRef,
-    first: Option<T::Key>,
-    upper: Option<T::Key>,
+#[derive(Clone)]
+pub(super) struct Place<T: TreeKind> {
+    pub(super) node: NodeRef,
+    pub(super) first: Option<T::Key>,
+    pub(super) upper: Option<T::Key>,
+}
+
+impl<T: TreeKind> Place<T> {
+    /// The root of a tree.
+    pub(super) fn root(node: NodeRef) -> Self {
+        Self { node, first: None, upper: None }
+    }
+
+    /// The places of the children of the node that is here, in order.
+    pub(super) fn below(&self, children: &[Child<T>]) -> impl DoubleEndedIterator<Item = Self> {
+        let upper = |index: usize| {
+            let next = children.get(index + 1).map(|next| next.first.clone());
+            next.or_else(|| self.upper.clone())
+        };
+        children.iter().enumerate().map(move |(index, child)| Self {
+            node: child.node,
+            first: Some(child.first.clone()),
+            upper: upper(index),
+        })
+    }
 }
 
 impl Repo {
@@ -36,8 +58,7 @@ impl Repo {
         T::Key: Send + Sync,
         T::Value: Send + Sync,
     {
-        let mut level: Vec<Place<T>> =
-            root.map(|root| Place { node: *root, first: None, upper: None }).into_iter().collect();
+        let mut level: Vec<Place<T>> = root.map(|root| Place::root(*root)).into_iter().collect();
         let mut found = Vec::new();
         while !level.is_empty() {
             let loads = level.into_iter().map(|place| self.load(place));
@@ -46,15 +67,7 @@ impl Repo {
             while let Some((place, node)) = nodes.try_next().await? {
                 match node {
                     TreeNode::Leaf(entries) => found.extend(entries),
-                    TreeNode::Inner(children) => {
-                        let firsts = children.iter().skip(1).map(|child| Some(child.first.clone()));
-                        let uppers = firsts.chain([place.upper.clone()]);
-                        below.extend(children.iter().zip(uppers).map(|(child, upper)| Place {
-                            node: child.node,
-                            first: Some(child.first.clone()),
-                            upper,
-                        }));
-                    }
+                    TreeNode::Inner(children) => below.extend(place.below(&children)),
                 }
             }
             drop(nodes);
@@ -63,8 +76,9 @@ impl Repo {
         Ok(found)
     }
 
-    async fn load<T: TreeKind>(
-        self: &Arc<Self>,
+    /// Reads the node at a place.
+    pub(super) async fn load<T: TreeKind>(
+        &self,
         place: Place<T>,
     ) -> Result<(Place<T>, TreeNode<T>), RepoError> {
         let node = self.read_node::<T>(&place.node).await?;
@@ -117,14 +131,49 @@ impl Repo {
         ino: Ino,
     ) -> Result<Linked, RepoError> {
         let found = self.find::<Links>(links, &ino).await?;
-        found.ok_or_else(|| {
-            let error = FormatError::Invalid { record: "link table", field: "ino" };
-            let key = links.map_or_else(
-                || "snapshots/".to_owned(),
-                |links| object_key(ObjectKind::Tree, &links.object),
-            );
-            RepoError::Format { key, error }
-        })
+        found.ok_or_else(|| not_linked(links))
+    }
+
+    /// Inodes with several names, each with how many it has. Nodes that hold none of these numbers
+    /// are not read.
+    ///
+    /// # Errors
+    /// One is not in the link table, a node is missing or damaged, or the store fails.
+    pub(super) async fn linked_of(
+        &self,
+        links: Option<&NodeRef>,
+        inos: &BTreeSet<Ino>,
+    ) -> Result<BTreeMap<Ino, (Inode, u64)>, RepoError> {
+        let may_hold = |place: &Place<Links>| {
+            let next = inos.range(place.first.unwrap_or(Ino(0))..).next();
+            next.is_some_and(|ino| place.upper.is_none_or(|upper| *ino < upper))
+        };
+        let root = links.filter(|_| !inos.is_empty()).map(|links| Place::root(*links));
+        let mut level: Vec<Place<Links>> = root.into_iter().collect();
+        let mut found = BTreeMap::new();
+        while !level.is_empty() {
+            let loads = level.into_iter().map(|place| self.load(place));
+            let mut nodes = stream::iter(loads).buffered(AT_ONCE);
+            let mut below = Vec::new();
+            while let Some((place, node)) = nodes.try_next().await? {
+                match node {
+                    TreeNode::Leaf(entries) => {
+                        let wanted = entries.into_iter().filter(|(ino, _)| inos.contains(ino));
+                        found.extend(
+                            wanted.map(|(ino, linked)| {
+                                (ino, (linked.inode, linked.names.len() as u64))
+                            }),
+                        );
+                    }
+                    TreeNode::Inner(children) => {
+                        below.extend(place.below(&children).filter(may_hold));
+                    }
+                }
+            }
+            drop(nodes);
+            level = below;
+        }
+        if found.len() == inos.len() { Ok(found) } else { Err(not_linked(links)) }
     }
 
     /// Extended attributes, wherever they are kept.
@@ -149,4 +198,14 @@ impl Repo {
     fn bad_node(&self, node: &NodeRef, error: FormatError) -> RepoError {
         RepoError::Format { key: object_key(ObjectKind::Tree, &node.object), error }
     }
+}
+
+/// A directory names an inode that the link table does not have.
+fn not_linked(links: Option<&NodeRef>) -> RepoError {
+    let error = FormatError::Invalid { record: "link table", field: "ino" };
+    let key = links.map_or_else(
+        || "snapshots/".to_owned(),
+        |links| object_key(ObjectKind::Tree, &links.object),
+    );
+    RepoError::Format { key, error }
 }

@@ -5,6 +5,7 @@
 
 pub mod bounds;
 mod cbor;
+mod cut;
 mod error;
 mod hash;
 mod header;
@@ -20,6 +21,7 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
+pub use cut::begins_record;
 pub use error::FormatError;
 pub use hash::Hash;
 pub use header::{Access, FORMAT_VERSION, Header, HeaderError, check_chunk_bytes};

@@ -7,32 +7,14 @@ mod common;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::tree::assert_same;
-use common::{export, fails, import, ok, ok_json, run, sparse, text, vellum, world};
-
-fn objects(repo: &Path, folder: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut todo = vec![repo.join(folder)];
-    while let Some(dir) = todo.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { todo.push(path) } else { found.push(path) }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
-}
+use common::{
+    export, fails, import, objects, ok, ok_json, overwrite, run, sparse, text, vellum, wait_until,
+    world,
+};
 
 #[test]
 fn damaged_cut_and_missing_objects_are_named_and_nothing_wrong_is_written() {
@@ -137,14 +119,6 @@ fn an_interrupted_import_ends_at_once_and_publishes_nothing() {
     // The store is still stuck: nothing was waited for.
     assert!(control.exists());
     assert_eq!(ok(&mut vellum(["log", text(&repo)])), "");
-}
-
-fn wait_until(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "it did not come so far");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -6,11 +6,12 @@ pub(crate) mod programs;
 pub(crate) mod tree;
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -115,5 +116,36 @@ pub(crate) fn sparse(path: &Path, size: u64, data: &[(u64, &[u8])]) {
     file.set_len(size).unwrap();
     for (at, bytes) in data {
         file.write_all_at(bytes, *at).unwrap();
+    }
+}
+
+/// All objects in a folder of a repository, sorted.
+pub(crate) fn objects(repo: &Path, folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![repo.join(folder)];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { todo.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Changes the bytes of a file, which becomes another one.
+pub(crate) fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Waits for something that is sure to happen.
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "it did not come so far");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
