@@ -9,12 +9,13 @@ use crate::scene::{KIB, Scene, noise};
 /// Chunks of the file that is read.
 const CHUNKS: u64 = 64;
 
-/// A mount with a cold file of 64 chunks.
+/// A mount with these limits, and a cold file of 64 chunks.
 fn cold(limits: Limits) -> (Scene, Fh, Vec<u8>) {
-    let mut scene = Scene::new(limits);
+    let mut scene = Scene::plain();
     let data = noise(CHUNKS * 64 * KIB, 1);
     scene.file("a", &data);
     scene.committed();
+    scene.limits = limits;
     scene.remount();
     let (_, fh) = scene.open("a");
     (scene, fh, data)
