@@ -1,12 +1,14 @@
 //! What the branch's snapshot knows about the paths of an import: inode numbers, which stay, and
 //! contents, which are not sent again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::mem::discriminant;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use vellum_core::format::{
-    Body, Content as Kept, Directories, Entry, NodeRef, Piece, Pieces, Snapshot,
+    Body, Content as Kept, Directories, Entry, NodeRef, ObjectName, Piece, Pieces, Snapshot,
+    TreeKind,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
@@ -32,10 +34,16 @@ pub(super) struct Base {
     links: Option<NodeRef>,
     /// Entries of the directories that are entered; empty for those that are new.
     stack: Vec<BTreeMap<Name, Entry>>,
+    /// Nodes that were read: they need not be put.
+    nodes: Arc<Mutex<HashSet<ObjectName>>>,
 }
 
 impl Base {
-    pub(super) fn new(repo: Arc<Repo>, snapshot: Option<&Snapshot>) -> Self {
+    pub(super) fn new(
+        repo: Arc<Repo>,
+        snapshot: Option<&Snapshot>,
+        nodes: Arc<Mutex<HashSet<ObjectName>>>,
+    ) -> Self {
         let root = snapshot.map(|snapshot| match &snapshot.root.body {
             Body::Directory { root, .. } => *root,
             Body::File { .. }
@@ -46,7 +54,7 @@ impl Base {
             | Body::BlockDevice { .. } => None,
         });
         let links = snapshot.and_then(|snapshot| snapshot.links);
-        Self { repo, root, links, stack: Vec::new() }
+        Self { repo, root, links, stack: Vec::new(), nodes }
     }
 
     /// What was at the path of `item`, which must be the next in path order.
@@ -92,9 +100,21 @@ impl Base {
                 Some(Entry::Link(_)) | None => (None, None),
             }
         };
-        let entries = self.repo.entries::<Directories>(root.as_ref()).await?;
+        let entries = self.entries::<Directories>(root.as_ref()).await?;
         self.stack.push(entries.into_iter().collect());
         Ok(Earlier { ino, known: Known::new() })
+    }
+
+    async fn entries<T: TreeKind>(
+        &self,
+        root: Option<&NodeRef>,
+    ) -> Result<Vec<(T::Key, T::Value)>, RepoError>
+    where
+        T::Key: Send + Sync,
+        T::Value: Send + Sync,
+    {
+        let mut was_read = |name: &ObjectName| drop(self.nodes.lock().insert(*name));
+        self.repo.entries_by::<T>(root, &mut was_read).await
     }
 
     fn entry(&self, name: &Name) -> Option<&Entry> {
@@ -105,7 +125,7 @@ impl Base {
         let pieces = match body {
             Body::File { content: Kept::Pieces(pieces), .. } => pieces.clone(),
             Body::File { content: Kept::Tree(root), .. } => {
-                let pieces = self.repo.entries::<Pieces>(Some(root)).await?;
+                let pieces = self.entries::<Pieces>(Some(root)).await?;
                 pieces.into_iter().map(|(_, piece)| piece).collect()
             }
             Body::Directory { .. }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use vellum_core::format::{
-    FormatError, Hash, Hashed, ObjectKind, RefKind, Snapshot, check_words, ref_key,
+    FormatError, Hash, Hashed, ObjectKind, ObjectName, RefKind, Snapshot, check_words, ref_key,
 };
 use vellum_core::words::Ino;
 
@@ -41,6 +41,8 @@ pub struct Import {
     author: String,
     message: String,
     sent: Mutex<HashSet<(ObjectKind, Hash)>>,
+    /// Nodes of the snapshot that it builds upon: they were read and are right.
+    base_nodes: Arc<Mutex<HashSet<ObjectName>>>,
     /// Files and other inodes read.
     pub files: AtomicU64,
     /// Bytes read.
@@ -93,6 +95,7 @@ impl Import {
             author,
             message,
             sent: Mutex::new(HashSet::new()),
+            base_nodes: Arc::default(),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             objects_put: AtomicU64::new(0),
@@ -193,7 +196,7 @@ impl Import {
         let next_ino = base.map_or(Ino(2), |base| base.next_ino);
         let chunk_bytes = self.repo.header().chunk_bytes;
         let mut assembler = Assembler::new(&self.source, chunk_bytes, next_ino);
-        let mut base = Base::new(Arc::clone(&self.repo), base);
+        let mut base = Base::new(Arc::clone(&self.repo), base, Arc::clone(&self.base_nodes));
         let mut works = Works {
             import: Arc::clone(self),
             bigs: Bigs::new(chunk_bytes),
@@ -242,6 +245,11 @@ impl Import {
     /// before all puts are answered.
     pub(super) async fn put(&self, kind: ObjectKind, object: Hashed) -> Result<(), RepoError> {
         if !self.sent.lock().insert((kind, object.hash())) {
+            return Ok(());
+        }
+        let name = ObjectName::first(object.hash());
+        if kind == ObjectKind::Tree && self.base_nodes.lock().contains(&name) {
+            self.objects_present.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         match self.repo.put_object(kind, object).await? {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vellum_core::format::{
-    Child, Directories, Entry, FormatError, Inode, Linked, Links, NodeRef, ObjectKind, Piece, Step,
-    TreeKind, TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
+    Child, Directories, Entry, FormatError, Inode, Linked, Links, NodeRef, ObjectKind, ObjectName,
+    Piece, Step, TreeKind, TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
@@ -58,6 +58,22 @@ impl Repo {
         T::Key: Send + Sync,
         T::Value: Send + Sync,
     {
+        self.entries_by::<T>(root, &mut |_| {}).await
+    }
+
+    /// As [`Repo::entries`]; tells of each node that was read, and so is there and right.
+    ///
+    /// # Errors
+    /// A node is missing or damaged, or the store fails.
+    pub(super) async fn entries_by<T: TreeKind>(
+        self: &Arc<Self>,
+        root: Option<&NodeRef>,
+        was_read: &mut (dyn FnMut(&ObjectName) + Send),
+    ) -> Result<Vec<(T::Key, T::Value)>, RepoError>
+    where
+        T::Key: Send + Sync,
+        T::Value: Send + Sync,
+    {
         let mut level: Vec<Place<T>> = root.map(|root| Place::root(*root)).into_iter().collect();
         let mut found = Vec::new();
         while !level.is_empty() {
@@ -65,6 +81,7 @@ impl Repo {
             let mut nodes = stream::iter(loads).buffered(AT_ONCE);
             let mut below = Vec::new();
             while let Some((place, node)) = nodes.try_next().await? {
+                was_read(&place.node.object);
                 match node {
                     TreeNode::Leaf(entries) => found.extend(entries),
                     TreeNode::Inner(children) => below.extend(place.below(&children)),

@@ -86,6 +86,8 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             about: "all tests again: random ones many times as long, programs at their real size",
             work: Work::Tests(tests),
         },
+        in_buckets(place, "strict", "mounts of buckets of our own server"),
+        in_buckets(place, "moto", "mounts of buckets of moto"),
         Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
         Step {
             name: "pjdfstest",
@@ -105,6 +107,18 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             work: Work::Command(place.cargo("run --release --bin vellum-bench -- check")),
         },
     ]
+}
+
+/// Tests of mounts that do not care where the repository lies, with it in buckets.
+fn in_buckets(place: &Place, server: &'static str, about: &'static str) -> Step {
+    let tests =
+        ["mount_commit", "mount_data", "mount_ops", "outside_programs", "outside_semantics"];
+    let mut command = place.cargo("test --workspace --no-fail-fast");
+    command.env("VELLUM_BIN", place.vellum()).env("VELLUM_TESTS_STORE", server);
+    for test in tests {
+        command.args(["--test", test]);
+    }
+    Step { name: server, about, work: Work::Tests(command) }
 }
 
 fn documentation(place: &Place) -> Result<(), String> {
