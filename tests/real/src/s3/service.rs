@@ -322,7 +322,7 @@ impl S3 for Service {
             return Err(s3_error!(BucketAlreadyOwnedByYou, "{why}"));
         }
         let location = Some(format!("/{name}"));
-        let output = CreateBucketOutput { location, ..CreateBucketOutput::default() };
+        let output = CreateBucketOutput { location };
         Ok(S3Response::new(output))
     }
 }
