@@ -279,7 +279,7 @@ fn what_is_no_repository_is_told_with_the_remedy() {
     fs::write(path.join("vellum.json"), newer).unwrap();
     let error = fails(&mut vellum(["log", text(&path)]), 2);
     assert!(error.contains("newer Vellum (format 99"), "{error}");
-    fails(&mut vellum(["log", "s3://bucket"]), 2);
+    fails(&mut vellum(["log", "ftp://bucket"]), 2);
     fails(&mut vellum(["log", "/no/such/path"]), 2);
 }
 
