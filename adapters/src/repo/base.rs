@@ -113,7 +113,9 @@ impl Base {
         T::Key: Send + Sync,
         T::Value: Send + Sync,
     {
-        let mut was_read = |name: &ObjectName| drop(self.nodes.lock().insert(*name));
+        let mut was_read = |name: &ObjectName| {
+            self.nodes.lock().insert(*name);
+        };
         self.repo.entries_by::<T>(root, &mut was_read).await
     }
 
