@@ -1,7 +1,7 @@
 //! The store in a bucket keeps the contract of all stores, on servers that differ, and tells what
 //! came of a request that went wrong.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod expect;
 mod outcomes;
