@@ -29,19 +29,23 @@ impl Engine {
         let node = self.table.get_mut(ino).and_then(|node| node.file_mut()).ok_or(Errno::Stale)?;
         let before = node.ahead;
         let range = node.ahead.follow(start, to, most);
-        let (ahead, size) = (node.ahead, node.layout.size);
+        let (mut ahead, size) = (node.ahead, node.layout.size);
         let in_file = range.start..range.end.min(size);
         // Nobody waits for it: it takes no memory that anything else might need.
         let bytes = in_file.end.saturating_sub(in_file.start);
         let is_wanted = bytes > 0 && self.has_room_ahead(ino, bytes * 2);
-        if is_wanted && !self.load_ahead(cx, ino, in_file)? {
-            // It goes on from here once the layout is known.
-            let node = self.table.get_mut(ino).and_then(|node| node.file_mut());
-            node.ok_or(Errno::Stale)?.ahead = before;
+        let is_known = !is_wanted || self.load_ahead(cx, ino, in_file)?;
+        if !is_known {
+            // It goes on from here with the next read that lacks something.
+            ahead = before;
         }
-        let is_under_way = ahead.window > 0 && ahead.next < size;
-        let node = self.table.get(ino).and_then(|node| node.file()).ok_or(Errno::Stale)?;
-        node.file.set_mark(if is_under_way { ahead.mark() } else { NO_MARK });
+        let node = self.table.get_mut(ino).and_then(|node| node.file_mut()).ok_or(Errno::Stale)?;
+        node.ahead = ahead;
+        // Without a window there is no mark.
+        if before.window > 0 || ahead.window > 0 {
+            let is_under_way = is_known && ahead.window > 0 && ahead.next < size;
+            node.file.set_mark(if is_under_way { ahead.mark() } else { NO_MARK });
+        }
         Ok(())
     }
 
