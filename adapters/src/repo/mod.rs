@@ -315,7 +315,8 @@ fn at_header(path: &Path, error: HeaderError) -> RepoError {
 /// Refuses a prefix under which there is something else than a repository.
 async fn check_empty_prefix(store: &Store, path: &Path) -> Result<(), RepoError> {
     let keys = asks::list(store, "", 1).await;
-    let keys = keys.map_err(|error| RepoError::store("list", "", error))?;
+    let shown = path.display().to_string();
+    let keys = keys.map_err(|error| RepoError::store("list", &shown, error))?;
     // With a header it is a repository, if perhaps not a finished one.
     if keys.is_empty() || asks::get(store, HEADER_KEY, None).await.is_ok() {
         return Ok(());
