@@ -300,7 +300,7 @@ fn more_than_memory_holds_is_sent_early_and_read_back() {
     }
     assert!(mount.status()["memory_bytes"].as_u64().unwrap() <= 128 << 20);
     // Its data is in the store, and nothing there names it.
-    let held = |kind: &str| bench.repository().join(kind).exists();
+    let held = |kind: &str| bench.holds(kind);
     assert_eq!(["chunks", "snapshots"].map(held), [true, false]);
     mount.commit();
     assert!(held("snapshots"));

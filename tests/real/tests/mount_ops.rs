@@ -15,6 +15,7 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
+use mounted::store::Place;
 use mounted::{Bench, errno};
 use rustix::fs::{
     AtFlags, CWD, Dev, FileType, Mode, RenameFlags, Timespec, Timestamps, XattrFlags, getxattr,
@@ -372,7 +373,7 @@ fn statfs_shows_real_figures() {
     if !common::is_root() {
         return;
     }
-    let bench = Bench::new();
+    let bench = Bench::on(Place::Directory);
     // A disk that nobody else writes to.
     fs::remove_dir_all(bench.repository()).unwrap();
     fs::create_dir(bench.repository()).unwrap();

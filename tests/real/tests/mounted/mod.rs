@@ -61,6 +61,11 @@ impl Bench {
         self.place.repository(self.dir.path(), "repo")
     }
 
+    /// Whether there are objects of this kind in the repository: `chunks`, `trees`, `snapshots`.
+    pub(crate) fn holds(&self, kind: &str) -> bool {
+        self.place.holds(&self.repository(), kind)
+    }
+
     /// A path beside the repository.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

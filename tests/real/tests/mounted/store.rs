@@ -50,6 +50,31 @@ impl Place {
         }
     }
 
+    /// Whether there are objects below `kind` in a repository.
+    pub(crate) fn holds(&self, repository: &Path, kind: &str) -> bool {
+        let key = |bucket: &str| {
+            let within = repository.to_str().unwrap().strip_prefix(bucket).unwrap();
+            format!("{}/{kind}/", within.trim_start_matches('/'))
+        };
+        let bucket = format!("s3://{BUCKET}");
+        match self {
+            Self::Directory => repository.join(kind).exists(),
+            Self::Strict(server) => {
+                let keys = server.hooks().keys(BUCKET);
+                keys.iter().any(|found| found.starts_with(&key(&bucket)))
+            }
+            Self::Moto(moto) => {
+                let list =
+                    format!("{}/{BUCKET}?list-type=2&prefix={}", moto.endpoint(), key(&bucket));
+                let mut curl = Command::new("curl");
+                curl.args(["--silent", "--show-error", "--fail", &list]);
+                let said = curl.output().unwrap();
+                assert!(said.status.success(), "{said:?}");
+                String::from_utf8_lossy(&said.stdout).contains("<Key>")
+            }
+        }
+    }
+
     /// The server of our own.
     pub(crate) fn server(&self) -> &StrictServer {
         match self {
