@@ -188,7 +188,7 @@ impl RepoError {
                 "upgrade Vellum: this one can't tell what is condemned".into()
             }
             Self::Unconditional { .. } => {
-                "nothing was written. Use a store that keeps conditional writes; or, if only one \
+                "nothing was published. Use a store that keeps conditional writes; or, if only one \
                  mount or import at a time will ever write to it, `vellum init --single-writer`"
                     .into()
             }

@@ -45,6 +45,18 @@ impl Moto {
         Ok(Self { _server: server, address })
     }
 
+    /// Starts it, and makes the bucket [`BUCKET`](super::BUCKET).
+    ///
+    /// # Errors
+    /// It is not there, does not start, or makes no bucket.
+    pub fn with_bucket() -> io::Result<Self> {
+        let moto = Self::start()?;
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail", "--request", "PUT"]);
+        let made = curl.arg(format!("{}/{}", moto.endpoint(), super::BUCKET)).status()?;
+        if made.success() { Ok(moto) } else { Err(io::Error::other("moto makes no bucket")) }
+    }
+
     /// Where it listens, as `HOST:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {

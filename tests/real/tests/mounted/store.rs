@@ -35,11 +35,7 @@ impl Place {
 
     /// Moto, with the bucket.
     pub(crate) fn moto() -> Self {
-        let moto = Moto::start().unwrap();
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--fail", "--request", "PUT"]);
-        assert!(curl.arg(format!("{}/{BUCKET}", moto.endpoint())).status().unwrap().success());
-        Self::Moto(moto)
+        Self::Moto(Moto::with_bucket().unwrap())
     }
 
     /// The repository `name` of a test that has the directory `dir`.

@@ -66,13 +66,7 @@ fn keeps<'a>(endpoint: &str, checks: impl IntoIterator<Item = &'a (&'static str,
 
 /// A moto with the bucket.
 pub(crate) fn moto() -> Moto {
-    let moto = Moto::start().unwrap();
-    let made = std::process::Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--request", "PUT"])
-        .arg(format!("{}/{BUCKET}", moto.endpoint()))
-        .status();
-    assert!(made.unwrap().success());
-    moto
+    Moto::with_bucket().unwrap()
 }
 
 #[test]
