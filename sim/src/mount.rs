@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use vellum_core::conc::{Fast, Shared, Slow};
 use vellum_core::format::{
-    Body, Entries, HEADER_KEY, Hash, Header, Inode, Links, Meta, ObjectKind, ObjectName, RefBody,
-    RefKind, Snapshot, TreeNode, UpdateError, Verified, Xattrs, decode_node, object_key, ref_key,
-    scan,
+    Body, Entries, HEADER_KEY, Hash, Header, Inode, Links, Meta, NodeRef, ObjectKind, ObjectName,
+    RefBody, RefKind, Snapshot, TreeKind, TreeNode, UpdateError, Verified, Xattrs, decode_node,
+    object_key, ref_key, scan,
 };
 use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
@@ -16,8 +16,8 @@ use vellum_core::shapes::{
 };
 use vellum_core::words::{Errno, Ino, Limits, Now, Time};
 
-use crate::store::SimStore;
 use crate::store::contract::{get, put};
+use crate::store::{Objects, SimStore};
 use crate::world::{Actor, ActorId, World};
 
 /// The branch that mounts of a world are on.
@@ -122,20 +122,34 @@ pub fn snapshot(store: &mut SimStore) -> Result<Snapshot, String> {
 ///
 /// # Errors
 /// A node that can't be read, or is none.
-pub fn links(store: &mut SimStore, snapshot: &Snapshot) -> Result<Entries<Links>, String> {
-    let mut nodes: BTreeMap<Hash, Arc<TreeNode<Links>>> = BTreeMap::new();
+pub fn links(store: &SimStore, snapshot: &Snapshot) -> Result<Entries<Links>, String> {
+    entries::<Links>(&store.objects, snapshot.links.as_ref())
+}
+
+/// All entries of a tree, read from where its nodes lie.
+///
+/// # Errors
+/// A node that can't be read, or is none.
+pub fn entries<T: TreeKind>(
+    objects: &Objects,
+    root: Option<&NodeRef>,
+) -> Result<Entries<T>, String> {
+    let mut nodes: BTreeMap<Hash, Arc<TreeNode<T>>> = BTreeMap::new();
     loop {
         let have = |hash: &Hash| nodes.get(hash).cloned();
-        let missing = match scan::<Links>(snapshot.links.as_ref(), None, None, usize::MAX, &have) {
+        let missing = match scan::<T>(root, None, None, usize::MAX, &have) {
             Ok(entries) => return Ok(entries),
             Err(UpdateError::Missing(missing)) => missing,
             Err(UpdateError::Format(error)) => return Err(error.to_string()),
         };
         for node in missing {
-            let (bytes, _) = read(store, &object_key(ObjectKind::Tree, &node.object))?;
-            let bytes = Verified::check(&node.object.hash, bytes).map_err(|e| e.to_string())?;
-            let decoded = decode_node(node.level, &bytes).map_err(|e| e.to_string())?;
-            nodes.insert(node.object.hash, Arc::new(decoded));
+            let place = node.place.ok_or_else(|| format!("node {} lies nowhere", node.hash))?;
+            let key = object_key(ObjectKind::Tree, &place.object);
+            let object = objects.body(&key).ok_or_else(|| format!("{key} is not there"))?;
+            let bytes = object.get(place.offset as usize..(place.offset + place.len) as usize);
+            let bytes = bytes.ok_or_else(|| format!("{key} is too short for {place:?}"))?;
+            let decoded = decode_node(&node, bytes).map_err(|error| format!("{key}: {error}"))?;
+            nodes.insert(node.hash, Arc::new(decoded));
         }
     }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use vellum_core::format::bounds::{NAME_MAX_BYTES, XATTRS_INLINE_MAX_BYTES};
 use vellum_core::format::{
     Body, Content as Kept, Directories, Entry, FormatError, Hash, Hashed, Inode, Linked, Links,
-    Meta, NodeRef, ObjectKind, ObjectName, PackBuilder, Packed, Piece, Snapshot, Xattrs, build,
-    check_xattrs, encode_xattrs,
+    Meta, NodeDraft, NodePacker, NodeRef, ObjectKind, ObjectName, PackBuilder, Packed, Piece,
+    Snapshot, Xattrs, build, check_xattrs, encode_xattrs,
 };
 use vellum_core::shapes::{Name, Slice};
 use vellum_core::words::{Ino, Time};
@@ -73,6 +75,7 @@ struct LinkDraft {
 pub(super) struct Assembler {
     source: PathBuf,
     chunk_bytes: u32,
+    nodes: Arc<Mutex<NodePacker>>,
     next_ino: Ino,
     next_draft: u64,
     /// Directories that are entered, with their names.
@@ -97,10 +100,16 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    pub(super) fn new(source: &Path, chunk_bytes: u32, next_ino: Ino) -> Self {
+    pub(super) fn new(
+        source: &Path,
+        chunk_bytes: u32,
+        nodes: Arc<Mutex<NodePacker>>,
+        next_ino: Ino,
+    ) -> Self {
         Self {
             source: source.to_path_buf(),
             chunk_bytes,
+            nodes,
             next_ino,
             next_draft: 0,
             stack: Vec::new(),
@@ -286,8 +295,12 @@ impl Assembler {
         }
         let built = build::<Links>(table.into_iter())
             .map_err(|error| RepoError::NotRepresentable { path: self.source.clone(), error })?;
-        self.put_nodes(built.nodes);
+        self.put_nodes(&built.nodes);
         self.link_root = built.root;
+        let mut nodes = self.nodes.lock();
+        self.work.extend(nodes.close().map(|pack| Work::Put(ObjectKind::Tree, pack)));
+        let root = self.root.as_mut().and_then(Inode::tree_mut);
+        root.into_iter().chain(&mut self.link_root).for_each(|root| nodes.locate(root));
         Ok(())
     }
 
@@ -379,7 +392,7 @@ impl Assembler {
                     return;
                 }
             };
-            self.put_nodes(built.nodes);
+            self.put_nodes(&built.nodes);
             let body = Body::Directory { root: built.root, subdirs: dir.subdirs };
             let inode = Inode { ino: dir.ino, meta: dir.meta, body };
             let Place::Entry { dir: parent, index } = dir.place else {
@@ -393,8 +406,19 @@ impl Assembler {
         }
     }
 
-    fn put_nodes(&mut self, nodes: Vec<Hashed>) {
-        self.work.extend(nodes.into_iter().map(|node| Work::Put(ObjectKind::Tree, node)));
+    /// Lays nodes, and puts the objects that are full.
+    fn put_nodes(&mut self, drafts: &[NodeDraft]) {
+        let mut nodes = self.nodes.lock();
+        for draft in drafts {
+            match nodes.push(draft) {
+                Ok(pack) => {
+                    self.work.extend(pack.map(|pack| Work::Put(ObjectKind::Tree, pack)));
+                }
+                Err(error) => {
+                    self.unfit.get_or_insert(error);
+                }
+            }
+        }
     }
 
     fn entry_place(&mut self, dir: DraftId, name: Name, is_directory: bool) -> Place {

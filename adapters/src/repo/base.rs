@@ -1,14 +1,14 @@
 //! What the branch's snapshot knows about the paths of an import: inode numbers, which stay, and
 //! contents, which are not sent again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::mem::discriminant;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use vellum_core::format::{
-    Body, Content as Kept, Directories, Entry, NodeRef, ObjectName, Piece, Pieces, Snapshot,
-    TreeKind,
+    Body, Content as Kept, Directories, Entry, Linked, Links, NodePacker, NodeRef, Piece, Pieces,
+    Snapshot, TreeKind,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
@@ -17,6 +17,7 @@ use super::Repo;
 use super::big::Known;
 use super::error::RepoError;
 use super::source::{Content, Item};
+use super::tree::not_linked;
 
 /// What was at a path before.
 #[derive(Debug, Default)]
@@ -32,17 +33,19 @@ pub(super) struct Base {
     repo: Arc<Repo>,
     root: Option<Option<NodeRef>>,
     links: Option<NodeRef>,
+    /// The link table, once it was read.
+    table: Option<BTreeMap<Ino, Linked>>,
     /// Entries of the directories that are entered; empty for those that are new.
     stack: Vec<BTreeMap<Name, Entry>>,
-    /// Nodes that were read: they need not be put.
-    nodes: Arc<Mutex<HashSet<ObjectName>>>,
+    /// Is told of the nodes that were read: they need not be put.
+    nodes: Arc<Mutex<NodePacker>>,
 }
 
 impl Base {
     pub(super) fn new(
         repo: Arc<Repo>,
         snapshot: Option<&Snapshot>,
-        nodes: Arc<Mutex<HashSet<ObjectName>>>,
+        nodes: Arc<Mutex<NodePacker>>,
     ) -> Self {
         let root = snapshot.map(|snapshot| match &snapshot.root.body {
             Body::Directory { root, .. } => *root,
@@ -54,7 +57,7 @@ impl Base {
             | Body::BlockDevice { .. } => None,
         });
         let links = snapshot.and_then(|snapshot| snapshot.links);
-        Self { repo, root, links, stack: Vec::new(), nodes }
+        Self { repo, root, links, table: None, stack: Vec::new(), nodes }
     }
 
     /// What was at the path of `item`, which must be the next in path order.
@@ -68,7 +71,7 @@ impl Base {
             Item::Node { name, content, .. } => match self.entry(name) {
                 Some(Entry::Link(ino)) => {
                     let ino = *ino;
-                    let body = self.repo.linked(self.links.as_ref(), ino).await?.inode.body;
+                    let body = self.linked(ino).await?;
                     let same = is_same_kind(&body, content);
                     let known = if same { self.known(&body).await? } else { Known::new() };
                     Ok(Earlier { ino: Some(ino), known })
@@ -81,6 +84,18 @@ impl Base {
                 Some(Entry::Inode(_)) | None => Ok(Earlier::default()),
             },
         }
+    }
+
+    /// The body of an inode with several names. The table is read whole, when the first is met: an
+    /// import makes it anew, and so knows its nodes.
+    async fn linked(&mut self, ino: Ino) -> Result<Body, RepoError> {
+        let table = match self.table.take() {
+            Some(table) => table,
+            None => self.entries::<Links>(self.links.as_ref()).await?.into_iter().collect(),
+        };
+        let table = self.table.insert(table);
+        let linked = table.get(&ino).map(|linked| linked.inode.body.clone());
+        linked.ok_or_else(|| not_linked(self.links.as_ref()))
     }
 
     async fn enter(&mut self, name: &Name) -> Result<Earlier, RepoError> {
@@ -113,9 +128,7 @@ impl Base {
         T::Key: Send + Sync,
         T::Value: Send + Sync,
     {
-        let mut was_read = |name: &ObjectName| {
-            self.nodes.lock().insert(*name);
-        };
+        let mut was_read = |node: &NodeRef| self.nodes.lock().know(node);
         self.repo.entries_by::<T>(root, &mut was_read).await
     }
 

@@ -97,8 +97,12 @@ impl Job {
         let path = || self.file.path();
         let built = build::<Pieces>(pieces.into_iter())
             .map_err(|error| RepoError::NotRepresentable { path: path(), error })?;
-        for node in built.nodes {
-            self.import.put(ObjectKind::Tree, node).await?;
+        let packs = self
+            .import
+            .lay(&built.nodes)
+            .map_err(|error| RepoError::NotRepresentable { path: path(), error })?;
+        for pack in packs {
+            self.import.put(ObjectKind::Tree, pack).await?;
         }
         // More than 16 pieces never make an empty tree.
         let root = built.root.ok_or(RepoError::Lost { doing: "list the pieces of a file" })?;

@@ -6,9 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use vellum_core::format::{
-    FormatError, Hash, HeaderError, NodeRef, ObjectKind, RefNameError, object_key,
-};
+use vellum_core::format::{FormatError, Hash, HeaderError, NodeRef, RefNameError};
 use vellum_core::shapes::{Key, StoreError};
 
 use super::names::NamingError;
@@ -98,6 +96,7 @@ impl RepoError {
             | Self::Header {
                 error:
                     HeaderError::NewerFormat { .. }
+                    | HeaderError::OlderFormat { .. }
                     | HeaderError::NewerFeature { .. }
                     | HeaderError::ChunkSize { .. },
                 ..
@@ -201,7 +200,7 @@ impl RepoError {
 /// The pieces of a file go on where its size says that it ends.
 pub(super) fn past_the_end(root: &NodeRef) -> RepoError {
     let error = FormatError::Invalid { record: "piece node", field: "length" };
-    RepoError::Format { key: object_key(ObjectKind::Tree, &root.object), error }
+    RepoError::Format { key: super::node_key(root), error }
 }
 
 pub(super) fn store_exit(error: &StoreError) -> Exit {

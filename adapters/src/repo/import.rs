@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use vellum_core::format::{
-    FormatError, Hash, Hashed, ObjectKind, ObjectName, RefKind, Snapshot, check_words, ref_key,
+    FormatError, Hash, Hashed, NodeDraft, NodePacker, ObjectKind, RefKind, Snapshot, check_words,
+    ref_key,
 };
 use vellum_core::words::Ino;
 
@@ -41,8 +42,8 @@ pub struct Import {
     author: String,
     message: String,
     sent: Mutex<HashSet<(ObjectKind, Hash)>>,
-    /// Nodes of the snapshot that it builds upon: they were read and are right.
-    base_nodes: Arc<Mutex<HashSet<ObjectName>>>,
+    /// Where nodes are laid; it knows those of the snapshot that the import builds upon.
+    nodes: Arc<Mutex<NodePacker>>,
     /// Files and other inodes read.
     pub files: AtomicU64,
     /// Bytes read.
@@ -88,6 +89,7 @@ impl Import {
         author: String,
         message: String,
     ) -> Self {
+        let nodes = NodePacker::new(repo.header().chunk_bytes);
         Self {
             repo,
             source: source.to_path_buf(),
@@ -95,7 +97,7 @@ impl Import {
             author,
             message,
             sent: Mutex::new(HashSet::new()),
-            base_nodes: Arc::default(),
+            nodes: Arc::new(Mutex::new(nodes)),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             objects_put: AtomicU64::new(0),
@@ -195,8 +197,9 @@ impl Import {
         let (walking, mut batches) = self.start_walk();
         let next_ino = base.map_or(Ino(2), |base| base.next_ino);
         let chunk_bytes = self.repo.header().chunk_bytes;
-        let mut assembler = Assembler::new(&self.source, chunk_bytes, next_ino);
-        let mut base = Base::new(Arc::clone(&self.repo), base, Arc::clone(&self.base_nodes));
+        let mut assembler =
+            Assembler::new(&self.source, chunk_bytes, Arc::clone(&self.nodes), next_ino);
+        let mut base = Base::new(Arc::clone(&self.repo), base, Arc::clone(&self.nodes));
         let mut works = Works {
             import: Arc::clone(self),
             bigs: Bigs::new(chunk_bytes),
@@ -241,15 +244,20 @@ impl Import {
         self.bytes.fetch_add(size, Ordering::Relaxed);
     }
 
+    /// Lays nodes behind those before them; answers the objects that are full.
+    pub(super) fn lay(&self, drafts: &[NodeDraft]) -> Result<Vec<Hashed>, FormatError> {
+        let mut nodes = self.nodes.lock();
+        let mut packs = Vec::new();
+        for draft in drafts {
+            packs.extend(nodes.push(draft)?);
+        }
+        Ok(packs)
+    }
+
     /// Puts an object, unless this import has done so or does so right now: nothing is published
     /// before all puts are answered.
     pub(super) async fn put(&self, kind: ObjectKind, object: Hashed) -> Result<(), RepoError> {
         if !self.sent.lock().insert((kind, object.hash())) {
-            return Ok(());
-        }
-        let name = ObjectName::first(object.hash());
-        if kind == ObjectKind::Tree && self.base_nodes.lock().contains(&name) {
-            self.objects_present.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         match self.repo.put_object(kind, object).await? {

@@ -36,10 +36,10 @@ use std::time::SystemTime;
 
 use vellum_core::format::bounds::CHUNK_DEFAULT_BYTES;
 use vellum_core::format::{
-    Access, HEADER_KEY, Hash, Hashed, Header, HeaderError, NodeRef, ObjectKind, ObjectName,
-    Snapshot, TreeKind, TreeNode, Verified, decode_node, object_key,
+    Access, HEADER_KEY, Hash, Hashed, Header, HeaderError, NodeError, NodeRef, ObjectKind,
+    ObjectName, Snapshot, TreeKind, TreeNode, Verified, decode_node, object_key,
 };
-use vellum_core::shapes::{Condition, Slice, StoreError};
+use vellum_core::shapes::{Condition, Key, Slice, StoreError};
 use vellum_core::words::Time;
 
 pub use address::{Address, MAIN};
@@ -216,13 +216,24 @@ impl Repo {
     /// # Errors
     /// It is missing or damaged, or the store fails.
     pub async fn read_node<T: TreeKind>(&self, node: &NodeRef) -> Result<TreeNode<T>, RepoError> {
-        let verified = self.read_object(ObjectKind::Tree, &node.object).await?;
-        let decoded = decode_node::<T>(node.level, &verified)
-            .and_then(|decoded| decoded.check_place(node, None, None).map(|()| decoded));
-        decoded.map_err(|error| RepoError::Format {
-            key: object_key(ObjectKind::Tree, &node.object),
-            error,
-        })
+        let key = node_key(node);
+        let range = node.place.map(|place| place.range());
+        // Once more: the bytes may have been damaged on their way.
+        for _ in 0..2 {
+            let bytes = self.read_bytes(&key, range.clone()).await?;
+            match decode_node::<T>(node, &bytes) {
+                Ok(decoded) => {
+                    let placed = decoded.check_place(node, None, None);
+                    return match placed {
+                        Ok(()) => Ok(decoded),
+                        Err(error) => Err(RepoError::Format { key, error }),
+                    };
+                }
+                Err(NodeError::Damaged(_)) => {}
+                Err(NodeError::Format(error)) => return Err(RepoError::Format { key, error }),
+            }
+        }
+        Err(RepoError::Damaged { key })
     }
 
     /// Reads bytes that lie in a data object, and only those; `hash` is theirs.
@@ -258,18 +269,20 @@ impl Repo {
     ) -> Result<Verified, RepoError> {
         // Once more: the bytes may have been damaged on their way.
         for _ in 0..2 {
-            let bytes = match asks::get(&self.store, key, range.clone()).await {
-                Ok((bytes, _)) => bytes,
-                Err(StoreError::NotFound) => {
-                    return Err(RepoError::Missing { key: key.to_owned() });
-                }
-                Err(error) => return Err(RepoError::store("read", key, error)),
-            };
+            let bytes = self.read_bytes(key, range.clone()).await?;
             if let Ok(verified) = Verified::check(hash, bytes) {
                 return Ok(verified);
             }
         }
         Err(RepoError::Damaged { key: key.to_owned() })
+    }
+
+    async fn read_bytes(&self, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, RepoError> {
+        match asks::get(&self.store, key, range).await {
+            Ok((bytes, _)) => Ok(bytes),
+            Err(StoreError::NotFound) => Err(RepoError::Missing { key: key.to_owned() }),
+            Err(error) => Err(RepoError::store("read", key, error)),
+        }
     }
 
     /// Writes an object, unless it is there. That its name exists does not mean that it is right:
@@ -300,6 +313,12 @@ impl Repo {
             Err(error) => Err(RepoError::store("repair", &key, error)),
         }
     }
+}
+
+/// The object that a node lies in. Every node that a stored one names lies in one.
+pub(super) fn node_key(node: &NodeRef) -> Key {
+    let object = node.place.map_or_else(|| ObjectName::first(node.hash), |place| place.object);
+    object_key(ObjectKind::Tree, &object)
 }
 
 /// The wall clock.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use vellum_core::format::{
-    Child, Directories, Entry, FormatError, Inode, Linked, Links, NodeRef, ObjectKind, ObjectName,
-    Piece, Step, TreeKind, TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
+    Child, Directories, Entry, FormatError, Inode, Linked, Links, NodeRef, ObjectKind, Piece, Step,
+    TreeKind, TreeNode, XattrMap, Xattrs, decode_xattrs, object_key,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
 
-use super::Repo;
 use super::error::RepoError;
+use super::{Repo, node_key};
 
 /// Nodes of one tree that are asked for at once.
 const AT_ONCE: usize = 16;
@@ -68,7 +68,7 @@ impl Repo {
     pub(super) async fn entries_by<T: TreeKind>(
         self: &Arc<Self>,
         root: Option<&NodeRef>,
-        was_read: &mut (dyn FnMut(&ObjectName) + Send),
+        was_read: &mut (dyn FnMut(&NodeRef) + Send),
     ) -> Result<Vec<(T::Key, T::Value)>, RepoError>
     where
         T::Key: Send + Sync,
@@ -81,7 +81,7 @@ impl Repo {
             let mut nodes = stream::iter(loads).buffered(AT_ONCE);
             let mut below = Vec::new();
             while let Some((place, node)) = nodes.try_next().await? {
-                was_read(&place.node.object);
+                was_read(&place.node);
                 match node {
                     TreeNode::Leaf(entries) => found.extend(entries),
                     TreeNode::Inner(children) => below.extend(place.below(&children)),
@@ -213,16 +213,13 @@ impl Repo {
     }
 
     fn bad_node(&self, node: &NodeRef, error: FormatError) -> RepoError {
-        RepoError::Format { key: object_key(ObjectKind::Tree, &node.object), error }
+        RepoError::Format { key: node_key(node), error }
     }
 }
 
 /// A directory names an inode that the link table does not have.
-fn not_linked(links: Option<&NodeRef>) -> RepoError {
+pub(super) fn not_linked(links: Option<&NodeRef>) -> RepoError {
     let error = FormatError::Invalid { record: "link table", field: "ino" };
-    let key = links.map_or_else(
-        || "snapshots/".to_owned(),
-        |links| object_key(ObjectKind::Tree, &links.object),
-    );
+    let key = links.map_or_else(|| "snapshots/".to_owned(), node_key);
     RepoError::Format { key, error }
 }

@@ -24,6 +24,8 @@ pub const HEIGHT_MAX: u8 = 16;
 pub const NODE_MAX_ENTRIES: usize = 1024;
 /// Bytes of entries after which a node ends: a node has at most this and one entry.
 pub const NODE_SPLIT_BYTES: usize = 256 << 10;
+/// Bytes of a node as it is stored, its places included.
+pub const NODE_MAX_BYTES: u64 = 32 << 20;
 /// Leaf entries below a node. Keeps every sum of counts far from overflow.
 pub const COUNT_MAX: u64 = 1 << 48;
 /// Bytes of the smallest chunk size.

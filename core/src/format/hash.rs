@@ -13,6 +13,15 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The hash of these bytes, one behind the other.
+    pub(super) fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+
     /// The hash that 64 lower-case hexadecimal digits spell, if `text` is that.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::bounds::{CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, HEADER_MAX_BYTES};
 use crate::words::Time;
 
-/// Version of the format that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the format that this program writes and reads. Nothing that was released wrote the
+/// one before.
+pub const FORMAT_VERSION: u32 = 2;
 
 const HASH: &str = "blake3-256";
 const READ_FEATURES: [&str; 0] = [];
@@ -119,6 +120,9 @@ impl Header {
         if version == 0 {
             return Err(HeaderError::NotAHeader);
         }
+        if version < u64::from(FORMAT_VERSION) {
+            return Err(HeaderError::OlderFormat { format: version });
+        }
         let json: Json = serde_json::from_value(value).map_err(|_| HeaderError::NotAHeader)?;
         if let Some(feature) = unknown(&json.read_features, &READ_FEATURES) {
             return Err(HeaderError::NewerFeature { feature });
@@ -173,6 +177,11 @@ pub enum HeaderError {
         /// The version.
         format: u64,
     },
+    /// A version of the format that no released program wrote.
+    OlderFormat {
+        /// The version.
+        format: u64,
+    },
     /// A feature that this program does not know, and must know to read.
     NewerFeature {
         /// The feature.
@@ -193,6 +202,11 @@ impl fmt::Display for HeaderError {
                 f,
                 "made by a newer Vellum (format {format}; this program reads up to \
                  {FORMAT_VERSION}): upgrade"
+            ),
+            Self::OlderFormat { format } => write!(
+                f,
+                "made by a Vellum before its first release (format {format}; this program reads \
+                 {FORMAT_VERSION}): export it with the program that made it, and import it anew"
             ),
             Self::NewerFeature { feature } => write!(
                 f,

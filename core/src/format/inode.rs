@@ -113,6 +113,36 @@ impl Inode {
         }
     }
 
+    /// The tree that the inode names: of a directory, or of a file with many pieces.
+    #[must_use]
+    pub fn tree(&self) -> Option<&NodeRef> {
+        match &self.body {
+            Body::Directory { root, .. } => root.as_ref(),
+            Body::File { content: Content::Tree(root), .. } => Some(root),
+            Body::File { content: Content::Pieces(_), .. }
+            | Body::Symlink { .. }
+            | Body::Fifo
+            | Body::Socket
+            | Body::CharDevice { .. }
+            | Body::BlockDevice { .. } => None,
+        }
+    }
+
+    /// As [`Inode::tree`], to say where it lies.
+    #[must_use]
+    pub fn tree_mut(&mut self) -> Option<&mut NodeRef> {
+        match &mut self.body {
+            Body::Directory { root, .. } => root.as_mut(),
+            Body::File { content: Content::Tree(root), .. } => Some(root),
+            Body::File { content: Content::Pieces(_), .. }
+            | Body::Symlink { .. }
+            | Body::Fifo
+            | Body::Socket
+            | Body::CharDevice { .. }
+            | Body::BlockDevice { .. } => None,
+        }
+    }
+
     pub(super) fn encode(&self, w: &mut Writer) {
         w.array(8);
         w.uint(self.ino.0);

@@ -1,6 +1,10 @@
 //! References to objects: names, pieces of files, nodes of trees.
 
-use super::bounds::{CHUNK_MAX_BYTES, COUNT_MAX, FILE_MAX_BYTES, HEIGHT_MAX, INLINE_MAX_PIECES};
+use std::ops::Range;
+
+use super::bounds::{
+    CHUNK_MAX_BYTES, COUNT_MAX, FILE_MAX_BYTES, HEIGHT_MAX, INLINE_MAX_PIECES, NODE_MAX_BYTES,
+};
 use super::cbor::{Reader, Writer};
 use super::{FormatError, Hash};
 
@@ -210,18 +214,47 @@ impl Content {
     }
 }
 
-/// A reference to a node of a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A reference to a node of a tree. Two are equal if they mean the same node: where it lies does
+/// not count.
+#[derive(Clone, Copy, Debug)]
 pub struct NodeRef {
-    /// Object that the node is.
-    pub object: ObjectName,
+    /// Hash of the node, its places left out.
+    pub hash: Hash,
     /// 0 for a leaf, else one more than the level of its children.
     pub level: u8,
     /// Leaf entries below it, never 0.
     pub count: u64,
+    /// Where it lies; none while it was made and not laid into an object.
+    pub place: Option<NodePlace>,
 }
 
+impl PartialEq for NodeRef {
+    fn eq(&self, other: &Self) -> bool {
+        (self.hash, self.level, self.count) == (other.hash, other.level, other.count)
+    }
+}
+
+impl Eq for NodeRef {}
+
+/// Where a node lies. Offset and length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodePlace {
+    /// The object that it lies in, with others.
+    pub object: ObjectName,
+    /// Where in the object it begins.
+    pub offset: u64,
+    /// How long it is, its own places included; never 0.
+    pub len: u64,
+    /// First bytes of the hash of all that is stored of it: what it says of places is checked by
+    /// nothing else.
+    pub check: [u8; CHECK_BYTES],
+}
+
+/// Bytes of [`NodePlace::check`].
+const CHECK_BYTES: usize = 8;
+
 const NODE_REF: &str = "node reference";
+const NODE_PLACE: &str = "place of a node";
 
 impl NodeRef {
     /// Whether it is what the format allows.
@@ -241,19 +274,18 @@ impl NodeRef {
     }
 
     pub(super) fn encode(&self, w: &mut Writer) {
-        w.array(4);
-        w.bytes(&self.object.hash.0);
-        w.uint(self.object.copy);
+        w.array(3);
+        w.bytes(&self.hash.0);
         w.uint(self.level);
         w.uint(self.count);
     }
 
     pub(super) fn decode(r: &mut Reader<'_>) -> Result<Self, FormatError> {
         let outer = r.enter(NODE_REF);
-        r.fields(4)?;
-        let object = ObjectName { hash: r.hash("object")?, copy: r.u32("copy")? };
+        r.fields(3)?;
+        let hash = r.hash("hash")?;
         let level = r.u8("level", HEIGHT_MAX - 1)?;
-        let node = Self { object, level, count: r.u64("count")? };
+        let node = Self { hash, level, count: r.u64("count")?, place: None };
         node.check()?;
         r.leave(outer);
         Ok(node)
@@ -271,5 +303,77 @@ impl NodeRef {
         field: &'static str,
     ) -> Result<Option<Self>, FormatError> {
         if r.null(field)? { Ok(None) } else { Self::decode(r).map(Some) }
+    }
+}
+
+impl NodePlace {
+    /// The place of a node that is stored as these bytes.
+    #[must_use]
+    pub fn of(object: ObjectName, offset: u64, bytes: &[u8]) -> Self {
+        let mut check = [0; CHECK_BYTES];
+        check.copy_from_slice(&Hash::of(bytes).0[..CHECK_BYTES]);
+        Self { object, offset, len: bytes.len() as u64, check }
+    }
+
+    /// Whether these are the bytes that are stored there, as far as length and check go.
+    #[must_use]
+    pub fn fits(&self, bytes: &[u8]) -> bool {
+        *self == Self::of(self.object, self.offset, bytes)
+    }
+
+    /// Bytes of the object from the first to the last of the node.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.len)
+    }
+
+    /// Whether it is what the format allows.
+    ///
+    /// # Errors
+    /// An offset or a length past its bound, or a length of 0.
+    pub fn check(&self) -> Result<(), FormatError> {
+        let record = NODE_PLACE;
+        let too_large = |field, limit| Err(FormatError::TooLarge { record, field, limit });
+        if self.offset > u64::from(CHUNK_MAX_BYTES) {
+            return too_large("offset", u64::from(CHUNK_MAX_BYTES));
+        }
+        if self.len > NODE_MAX_BYTES {
+            return too_large("length", NODE_MAX_BYTES);
+        }
+        if self.len == 0 { Err(FormatError::Invalid { record, field: "length" }) } else { Ok(()) }
+    }
+
+    /// Appends the place, as a node in the object `home` says it; none: as a snapshot does.
+    pub(super) fn encode(&self, home: Option<&ObjectName>, w: &mut Writer) {
+        if home == Some(&self.object) {
+            w.array(3);
+        } else {
+            w.array(5);
+            w.bytes(&self.object.hash.0);
+            w.uint(self.object.copy);
+        }
+        w.uint(self.offset);
+        w.uint(self.len);
+        w.bytes(&self.check);
+    }
+
+    /// Reads a place that stands in the object `home`; none: in a snapshot.
+    pub(super) fn decode(
+        r: &mut Reader<'_>,
+        home: Option<&ObjectName>,
+    ) -> Result<Self, FormatError> {
+        let outer = r.enter(NODE_PLACE);
+        let object = match (r.array("fields", 5)?, home) {
+            (3, Some(home)) => *home,
+            (5, _) => ObjectName { hash: r.hash("object")?, copy: r.u32("copy")? },
+            _ => return Err(r.malformed("fields")),
+        };
+        let (offset, len) = (r.u64("offset")?, r.u64("length")?);
+        let check = r.bytes("check", CHECK_BYTES)?;
+        let check = check.try_into().map_err(|_| r.malformed("check"))?;
+        let place = Self { object, offset, len, check };
+        place.check()?;
+        r.leave(outer);
+        Ok(place)
     }
 }

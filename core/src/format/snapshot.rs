@@ -5,7 +5,7 @@ use super::bounds::{
 };
 use super::cbor::{Reader, Writer};
 use super::inode::check_ino;
-use super::{Body, FormatError, Hash, Hashed, Inode, NodeRef, Verified};
+use super::{Body, FormatError, Hash, Hashed, Inode, NodePlace, NodeRef, Verified};
 use crate::words::{Ino, Time};
 
 /// A whole tree, and how it came to be. Immutable.
@@ -67,16 +67,24 @@ impl Snapshot {
     /// It is not what the format allows: no reader would take it.
     pub fn seal(&self) -> Result<Hashed, FormatError> {
         self.check()?;
+        if self.trees().any(|node| node.place.is_none()) {
+            return Err(FormatError::Invalid { record: SNAPSHOT, field: "places" });
+        }
         let bytes = self.encode();
         check_len(&bytes)?;
         Ok(Hashed::of_bytes(bytes))
+    }
+
+    /// Roots of its trees: that of the root directory, and that of the link table.
+    fn trees(&self) -> impl Iterator<Item = &NodeRef> {
+        self.root.tree().into_iter().chain(&self.links)
     }
 
     /// Its canonical bytes.
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(10);
+        w.array(11);
         w.uint(SNAPSHOT_TAG);
         self.root.encode(&mut w);
         NodeRef::encode_optional(self.links.as_ref(), &mut w);
@@ -90,6 +98,10 @@ impl Snapshot {
         w.uint(self.next_ino.0);
         w.uint(self.files);
         w.uint(self.bytes);
+        w.array(self.trees().count());
+        for place in self.trees().filter_map(|node| node.place) {
+            place.encode(None, &mut w);
+        }
         w.into_bytes()
     }
 
@@ -101,14 +113,14 @@ impl Snapshot {
         let bytes = bytes.as_bytes();
         check_len(bytes)?;
         let mut r = Reader::new(SNAPSHOT, bytes);
-        r.fields(10)?;
+        r.fields(11)?;
         if r.u8("tag", u8::MAX)? != SNAPSHOT_TAG {
             return Err(r.invalid("tag"));
         }
         let root = Inode::decode(&mut r)?;
         let links = NodeRef::decode_optional(&mut r, "links")?;
         let parents = r.array("parents", PARENTS_MAX)?;
-        let snapshot = Self {
+        let mut snapshot = Self {
             root,
             links,
             parents: (0..parents).map(|_| r.hash("parent")).collect::<Result<_, _>>()?,
@@ -119,6 +131,14 @@ impl Snapshot {
             files: r.u64("files")?,
             bytes: r.u64("bytes")?,
         };
+        let roots = snapshot.root.tree_mut().into_iter().chain(&mut snapshot.links);
+        let roots: Vec<&mut NodeRef> = roots.collect();
+        if r.array("places", 2)? != roots.len() {
+            return Err(r.invalid("places"));
+        }
+        for node in roots {
+            node.place = Some(NodePlace::decode(&mut r, None)?);
+        }
         r.end()?;
         snapshot.check()?;
         if snapshot.encode() == bytes {

@@ -170,9 +170,9 @@ fn tree<T: vellum_core::format::TreeKind>(
     world: &mut World<Mounted>,
     entries: Vec<(T::Key, T::Value)>,
 ) -> NodeRef {
-    let built = build::<T>(entries.into_iter()).unwrap();
-    built.nodes.iter().for_each(|node| store(world, ObjectKind::Tree, node));
-    built.root.unwrap()
+    let (root, packs) = build::<T>(entries.into_iter()).unwrap().laid(64 << 10).unwrap();
+    packs.iter().for_each(|pack| store(world, ObjectKind::Tree, pack));
+    root.unwrap()
 }
 
 fn inode(ino: u64, body: Body) -> Inode {

@@ -10,7 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{fails, import, objects, ok, ok_json, overwrite, run, sparse, text, vellum, world};
+use common::{
+    damage_node, fails, import, objects, ok, ok_json, overwrite, run, sparse, text, vellum, world,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use vellum_core::format::Hash;
@@ -78,7 +80,8 @@ fn a_sound_repository_is_read_whole_each_object_once() {
     );
     let count = |folder: &str| objects(&repo, folder).len() as u64;
     assert_eq!(report["snapshots"], 2);
-    assert_eq!(report["nodes"], count("trees"));
+    // Three directories, the pieces, the link table; then the root again.
+    assert_eq!((&report["nodes"], count("trees")), (&6.into(), 2));
     assert_eq!(report["data_read"], count("chunks"));
     let bytes: u64 = all_objects(&repo).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert_eq!(report["bytes"], bytes);
@@ -99,10 +102,8 @@ fn expected_need(repo: &Path, object: &Path) -> &'static [&'static str] {
         ("chunks", [b'p', b'i', ..]) => &["dir/pieces"],
         // The pack.
         ("chunks", _) => &["dir/below/three", "dir/two", "one", "two-again"],
-        // Nodes by their tag: a directory, the link table, pieces.
-        ("trees", [_, 0, ..]) => &["", "dir", "dir/below"],
-        ("trees", [_, 1, ..]) => &["link_table_of"],
-        ("trees", [_, 2, ..]) => &["dir/pieces"],
+        // All nodes: of directories, of pieces, of the link table.
+        ("trees", _) => &["", "dir", "dir/below", "dir/pieces"],
         other => panic!("{other:?}"),
     }
 }
@@ -111,13 +112,12 @@ fn expected_need(repo: &Path, object: &Path) -> &'static [&'static str] {
 fn every_object_that_is_missing_truncated_corrupted_or_swapped_is_named_with_a_path() {
     let (_dir, repo) = everything();
     let all = all_objects(&repo);
-    // Three chunks of big files, one of pieces, a pack; three directories, the link table, the
-    // pieces; a snapshot.
-    assert_eq!(all.len(), 11, "{all:?}");
+    // Three chunks of big files, one of pieces, a pack; an object of nodes; a snapshot.
+    assert_eq!(all.len(), 7, "{all:?}");
     for (index, object) in all.iter().enumerate() {
         let sound = fs::read(object).unwrap();
         let expected = expected_need(&repo, object);
-        let others = (1..4).map(|step| fs::read(&all[(index + step * 3) % all.len()]).unwrap());
+        let others = (1..4).map(|step| fs::read(&all[(index + step * 2) % all.len()]).unwrap());
         let mut damages: Vec<(&str, Option<Vec<u8>>)> = vec![
             ("missing", None),
             ("truncated", Some(sound[..sound.len() - 1].to_vec())),
@@ -154,6 +154,26 @@ fn every_object_that_is_missing_truncated_corrupted_or_swapped_is_named_with_a_p
 }
 
 #[test]
+fn of_a_damaged_object_of_nodes_the_paths_are_named_whose_nodes_are_damaged() {
+    let (_dir, repo) = everything();
+    let [nodes] = &objects(&repo, "trees")[..] else { panic!("one import, one object") };
+    let sound = fs::read(nodes).unwrap();
+    // The root is met first, and then what is below it as far as that is sound.
+    for (name, path, reached) in
+        [("three", "dir/below", 5), ("below", "dir", 3), ("two-again", "", 2)]
+    {
+        damage_node(nodes, name.as_bytes());
+        let (code, report) = verify(&repo, &[]);
+        let named = [(key(&repo, nodes).to_owned(), "corrupted".to_owned())];
+        assert_eq!((code, bad(&report)), (6, named.to_vec()));
+        let needed = needed_by(&report);
+        assert!(needed.iter().any(|by| by == path), "{name}: {needed:?}");
+        assert!(report["nodes"].as_u64().unwrap() < reached, "{name}: {report}");
+        overwrite(nodes, |bytes| bytes.clone_from(&sound));
+    }
+}
+
+#[test]
 fn swapped_objects_are_both_named_and_whose_bytes_they_have() {
     let (_dir, repo) = everything();
     let chunks = objects(&repo, "chunks");
@@ -178,15 +198,14 @@ fn one_bad_object_never_stops_the_rest() {
     let (_dir, repo) = everything();
     let gone = objects(&repo, "chunks");
     gone.iter().for_each(|object| fs::remove_file(object).unwrap());
-    let below = objects(&repo, "trees")
-        .into_iter()
-        .find(|object| fs::read(object).unwrap().windows(5).any(|name| name == b"three"));
-    overwrite(below.as_ref().unwrap(), |bytes| bytes.push(0));
+    let [nodes] = &objects(&repo, "trees")[..] else { panic!("one import, one object") };
+    damage_node(nodes, b"three");
     let (code, report) = verify(&repo, &[]);
     assert_eq!(code, 6);
     let mut expected: Vec<_> =
         gone.iter().map(|object| (key(&repo, object).to_owned(), "missing".to_owned())).collect();
-    expected.push((key(&repo, below.as_ref().unwrap()).to_owned(), "corrupted".to_owned()));
+    // The pack of small files is named by the other directories too.
+    expected.push((key(&repo, nodes).to_owned(), "corrupted".to_owned()));
     assert_eq!(bad(&report), expected);
     overwrite(&repo.join("refs/branches/main"), |bytes| bytes.truncate(3));
     let (_, report) = verify(&repo, &[]);

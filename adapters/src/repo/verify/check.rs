@@ -1,7 +1,7 @@
 //! Reads one object, and tells what is wrong with it.
 
 use vellum_core::format::{
-    FormatError, Hash, ObjectKind, ObjectName, Verified, begins_record, object_key,
+    FormatError, Hash, ObjectKind, ObjectName, Verified, begins_snapshot, object_key,
 };
 use vellum_core::shapes::StoreError;
 
@@ -10,11 +10,13 @@ use crate::repo::error::store_words;
 use crate::repo::{Repo, asks};
 
 /// What is wrong with an object, and in more words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Wrong {
     Missing,
     Truncated(String),
     Corrupted(String),
+    /// It has the bytes of another object.
+    Swapped(String),
     Misnamed(String),
     Unreadable(StoreError),
 }
@@ -32,7 +34,7 @@ impl Wrong {
         match self {
             Self::Missing => (What::Missing, String::new()),
             Self::Truncated(detail) => (What::Truncated, detail.clone()),
-            Self::Corrupted(detail) => (What::Corrupted, detail.clone()),
+            Self::Corrupted(detail) | Self::Swapped(detail) => (What::Corrupted, detail.clone()),
             Self::Misnamed(detail) => (What::Misnamed, detail.clone()),
             Self::Unreadable(error) => {
                 (What::Unreadable(error.clone()), store_words(error).to_owned())
@@ -64,15 +66,26 @@ pub(super) async fn read(
     name: &ObjectName,
     len_min: u64,
 ) -> Result<Verified, Wrong> {
+    read_even_if_bad(repo, kind, name, len_min).await.map_err(|(wrong, _)| wrong)
+}
+
+/// As [`read`]; of an object that is not what its name says, also what there is.
+pub(super) async fn read_even_if_bad(
+    repo: &Repo,
+    kind: ObjectKind,
+    name: &ObjectName,
+    len_min: u64,
+) -> Result<Verified, (Wrong, Vec<u8>)> {
     let key = object_key(kind, name);
     let mut first = true;
     loop {
-        let (bytes, _) = asks::get(repo.store(), &key, None).await.map_err(Wrong::of)?;
+        let got = asks::get(repo.store(), &key, None).await;
+        let (bytes, _) = got.map_err(|error| (Wrong::of(error), Vec::new()))?;
         let found = Hash::of(&bytes);
         if found == name.hash {
             return Verified::check(&name.hash, bytes).map_err(|error| {
                 // The memory changed under it.
-                Wrong::Corrupted(error.to_string())
+                (Wrong::Corrupted(error.to_string()), Vec::new())
             });
         }
         // Once more: the bytes may have been damaged on their way.
@@ -80,7 +93,7 @@ pub(super) async fn read(
             first = false;
             continue;
         }
-        return Err(diagnosed(repo, kind, &bytes, &found, len_min).await);
+        return Err((diagnosed(repo, kind, &bytes, &found, len_min).await, bytes));
     }
 }
 
@@ -95,19 +108,19 @@ async fn diagnosed(
     for other in [ObjectKind::Chunk, ObjectKind::Tree, ObjectKind::Snapshot] {
         let key = object_key(other, &ObjectName::first(*found));
         if asks::head(repo.store(), &key).await.is_ok() {
-            return Wrong::Corrupted(format!("it has the bytes of {key}"));
+            return Wrong::Swapped(format!("it has the bytes of {key}"));
         }
     }
     let len = bytes.len() as u64;
     let cut = match kind {
-        ObjectKind::Chunk => len < len_min,
-        ObjectKind::Tree | ObjectKind::Snapshot => begins_record(bytes),
+        ObjectKind::Chunk | ObjectKind::Tree => len < len_min,
+        ObjectKind::Snapshot => begins_snapshot(bytes),
     };
     match (cut, kind) {
-        (true, ObjectKind::Chunk) => {
+        (true, ObjectKind::Chunk | ObjectKind::Tree) => {
             Wrong::Truncated(format!("it has {len} bytes, and {len_min} are needed of it"))
         }
-        (true, ObjectKind::Tree | ObjectKind::Snapshot) => {
+        (true, ObjectKind::Snapshot) => {
             Wrong::Truncated(format!("it ends in the midst of it, after {len} bytes"))
         }
         (false, _) => Wrong::Corrupted(format!("its bytes are those of {found}")),

@@ -1,7 +1,7 @@
 //! Checks that every object that refs reach is there and is what its name says.
 //!
 //! First the trees: snapshots, their parents, and every node below them, each node once however
-//! many snapshots share it. That gathers the data objects. Then these, each read once and whole,
+//! many snapshots share it, and each object of nodes whole, checked by its own name. That gathers the data objects. Then these, each read once and whole,
 //! and checked by its own name: so the many contents of a pack cost one read, and bytes of it that
 //! nothing names any more are checked too. That a content lies in its pack where the trees say is
 //! checked as far as the pack is long enough; its own hash is checked by whoever reads it.
@@ -9,6 +9,7 @@
 mod check;
 mod data;
 mod found;
+mod packs;
 mod trees;
 
 use std::fmt;
@@ -25,7 +26,7 @@ pub use found::{Bad, NeededBy, Report, What};
 use super::error::RepoError;
 use super::{Repo, asks};
 use check::Wrong;
-use trees::Trees;
+use trees::{PATHS_MAX, Trees};
 
 /// Objects in a row that can't be read, after which the rest is not tried: the store is gone.
 const UNREADABLE_MAX: u64 = 32;
@@ -179,18 +180,33 @@ impl Verify {
         Ok(())
     }
 
+    fn is_bad(&self, key: &str) -> bool {
+        self.bad.lock().iter().any(|bad| bad.key == key)
+    }
+
     fn found_good(&self, bytes: u64) {
         self.unreadable_in_a_row.store(0, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Notes what is wrong with an object.
+    /// Notes what is wrong with an object. Of one that was noted before: what is wrong, if that is
+    /// known better now, and who needs it, the one who was told last first.
     ///
     /// # Errors
     /// It is one of too many that can't be read.
     fn found_bad(&self, key: Key, wrong: Wrong, by: Vec<NeededBy>) -> Result<(), RepoError> {
         let (what, detail) = wrong.words();
-        self.bad.lock().push(Bad { key: key.clone(), what, detail, needed_by: by });
+        let mut bad = self.bad.lock();
+        if let Some(known) = bad.iter_mut().find(|bad| bad.key == key) {
+            if (&known.what, &what) == (&What::Corrupted, &What::Truncated) {
+                (known.what, known.detail) = (what, detail);
+            }
+            known.needed_by.splice(0..0, by);
+            known.needed_by.truncate(PATHS_MAX);
+            return Ok(());
+        }
+        bad.push(Bad { key: key.clone(), what, detail, needed_by: by });
+        drop(bad);
         let Wrong::Unreadable(error) = wrong else {
             self.unreadable_in_a_row.store(0, Ordering::Relaxed);
             return Ok(());

@@ -75,11 +75,11 @@ async fn made_with(
         let name = Name::from(format!("{index:03}").as_bytes());
         (name, Entry::Inode(inode(index as u64 + 2, Body::File { size, content })))
     });
-    let built = build::<Directories>(entries).unwrap();
-    for node in built.nodes {
-        repo.put_object(ObjectKind::Tree, node).await.unwrap();
+    let (tree, packs) = build::<Directories>(entries).unwrap().laid(64 << 10).unwrap();
+    for pack in packs {
+        repo.put_object(ObjectKind::Tree, pack).await.unwrap();
     }
-    let mut root = inode(1, Body::Directory { root: built.root, subdirs: 0 });
+    let mut root = inode(1, Body::Directory { root: tree, subdirs: 0 });
     root.meta.xattrs = xattrs;
     let snapshot = Snapshot {
         root,

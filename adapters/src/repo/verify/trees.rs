@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 use vellum_core::format::{
-    Body, Content, Directories, Entry, Hash, Inode, Linked, Links, NodeRef, ObjectKind, ObjectName,
-    Piece, Pieces, Snapshot, TreeKind, TreeNode, Xattrs, decode_node, object_key,
+    Body, Content, Directories, Entry, Hash, Inode, Linked, Links, NodePlace, NodeRef, ObjectKind,
+    ObjectName, Piece, Pieces, Snapshot, TreeKind, TreeNode, Xattrs, object_key,
 };
 use vellum_core::shapes::Name;
 use vellum_core::words::Ino;
 
 use super::check::{Wrong, read};
+use super::packs::Packs;
 use super::{NeededBy, Verify};
 use crate::repo::import::joined;
 use crate::repo::tree::Place;
@@ -25,7 +26,7 @@ use crate::repo::{Repo, RepoError};
 /// Nodes that are read at once.
 const AT_ONCE: usize = 32;
 /// Paths that are kept for each data object.
-const PATHS_MAX: usize = 3;
+pub(super) const PATHS_MAX: usize = 3;
 
 /// What is known of the data objects, and the paths that lead to them.
 #[derive(Default)]
@@ -87,13 +88,25 @@ struct Done {
     need: Need,
     kind: ObjectKind,
     name: ObjectName,
-    read: Result<(Read, u64), Wrong>,
+    read: Result<Read, Wrong>,
+    /// Bytes that were read for it.
+    bytes: u64,
+    /// What is wrong with the object, even if what was looked for in it is there.
+    wrong: Option<Wrong>,
+}
+
+/// A node where it lies: the same node in two objects is two things to be checked.
+type Seen = (u8, Hash, Option<NodePlace>);
+
+fn seen_as(tag: u8, node: &NodeRef) -> Seen {
+    (tag, node.hash, node.place)
 }
 
 /// The walk through all trees.
 pub(super) struct Trees {
     verify: Arc<Verify>,
-    seen: HashSet<(u8, NodeRef)>,
+    packs: Arc<Packs>,
+    seen: HashSet<Seen>,
     snapshots: HashSet<Hash>,
     /// What comes next is at the end.
     todo: Vec<(Todo, Need)>,
@@ -105,6 +118,7 @@ impl Trees {
     pub(super) fn new(verify: Arc<Verify>) -> Self {
         Self {
             verify,
+            packs: Arc::default(),
             seen: HashSet::new(),
             snapshots: HashSet::new(),
             todo: Vec::new(),
@@ -133,7 +147,7 @@ impl Trees {
                 && let Some((todo, need)) = self.todo.pop()
             {
                 let repo = Arc::clone(&self.verify.repo);
-                self.running.spawn(perform(repo, todo, need));
+                self.running.spawn(perform(repo, Arc::clone(&self.packs), todo, need));
             }
             match self.running.join_next().await {
                 Some(done) => self.take(joined(done)?)?,
@@ -143,15 +157,24 @@ impl Trees {
     }
 
     fn take(&mut self, done: Done) -> Result<(), RepoError> {
-        let Done { need, kind, name, read } = done;
-        let (read, len) = match read {
+        let Done { need, kind, name, read, bytes, wrong } = done;
+        let read = match read {
             Ok(read) => read,
             Err(wrong) => {
                 let by = vec![self.needed.told(&need)];
                 return self.verify.found_bad(object_key(kind, &name), wrong, by);
             }
         };
-        self.verify.found_good(len);
+        match wrong {
+            // Who needs what is damaged of it is told by that.
+            Some(wrong) => {
+                let key = object_key(kind, &name);
+                let by =
+                    if self.verify.is_bad(&key) { None } else { Some(self.needed.told(&need)) };
+                self.verify.found_bad(key, wrong, by.into_iter().collect())?;
+            }
+            None => self.verify.found_good(bytes),
+        }
         let count = match kind {
             ObjectKind::Snapshot => &self.verify.snapshots,
             ObjectKind::Tree | ObjectKind::Chunk => &self.verify.nodes,
@@ -185,20 +208,20 @@ impl Trees {
     }
 
     fn directory(&mut self, place: Place<Directories>, dir: DirId) {
-        if self.seen.insert((Directories::TAG, place.node)) {
+        if self.seen.insert(seen_as(Directories::TAG, &place.node)) {
             self.todo.push((Todo::Directory(place, dir), Need::At(dir, Name::from([]))));
         }
     }
 
     fn links(&mut self, place: Place<Links>, snapshot: Hash) {
-        if self.seen.insert((Links::TAG, place.node)) {
+        if self.seen.insert(seen_as(Links::TAG, &place.node)) {
             let need = Need::Named(NeededBy::LinkTable(snapshot));
             self.todo.push((Todo::Links(place, snapshot), need));
         }
     }
 
     fn pieces(&mut self, place: Place<Pieces>, need: Need) {
-        if self.seen.insert((Pieces::TAG, place.node)) {
+        if self.seen.insert(seen_as(Pieces::TAG, &place.node)) {
             self.todo.push((Todo::Pieces(place), need));
         }
     }
@@ -231,7 +254,7 @@ impl Trees {
         let Body::Directory { root, .. } = &inode.body else { return self.inode(inode, &need) };
         self.needed.xattrs(&inode.meta.xattrs, &need);
         if let Some(root) = root
-            && !self.seen.contains(&(Directories::TAG, *root))
+            && !self.seen.contains(&seen_as(Directories::TAG, root))
         {
             let snapshot = self.needed.dirs[dir].snapshot;
             let below = self.needed.dir(Dir { snapshot, parent: Some(dir), name });
@@ -347,52 +370,35 @@ impl Needed {
     }
 }
 
-async fn perform(repo: Arc<Repo>, todo: Todo, need: Need) -> Done {
-    let (kind, name) = match &todo {
-        Todo::Snapshot(hash) => (ObjectKind::Snapshot, ObjectName::first(*hash)),
-        Todo::Directory(place, _) => (ObjectKind::Tree, place.node.object),
-        Todo::Links(place, _) => (ObjectKind::Tree, place.node.object),
-        Todo::Pieces(place) => (ObjectKind::Tree, place.node.object),
+async fn perform(repo: Arc<Repo>, packs: Arc<Packs>, todo: Todo, need: Need) -> Done {
+    let node = match &todo {
+        Todo::Snapshot(hash) => return perform_snapshot(&repo, *hash, need).await,
+        Todo::Directory(place, _) => place.node,
+        Todo::Links(place, _) => place.node,
+        Todo::Pieces(place) => place.node,
     };
-    let read = perform_read(&repo, todo, kind, &name).await;
-    Done { need, kind, name, read }
-}
-
-async fn perform_read(
-    repo: &Repo,
-    todo: Todo,
-    kind: ObjectKind,
-    name: &ObjectName,
-) -> Result<(Read, u64), Wrong> {
-    let bytes = read(repo, kind, name, 0).await?;
+    let (name, pack) = packs.get(&repo, &node).await;
     let read = match todo {
-        Todo::Snapshot(hash) => {
-            let snapshot = Snapshot::decode(&bytes).map_err(|error| Wrong::format(&error))?;
-            Read::Snapshot(hash, Box::new(snapshot))
-        }
+        Todo::Snapshot(_) => unreachable!("answered above"),
         Todo::Directory(place, dir) => {
-            let node = node_at(&place, &bytes)?;
-            Read::Directory(place, dir, node)
+            pack.node(&place).map(|node| Read::Directory(place, dir, node))
         }
         Todo::Links(place, snapshot) => {
-            let node = node_at(&place, &bytes)?;
-            Read::Links(place, snapshot, node)
+            pack.node(&place).map(|node| Read::Links(place, snapshot, node))
         }
-        Todo::Pieces(place) => {
-            let node = node_at(&place, &bytes)?;
-            Read::Pieces(place, node)
-        }
+        Todo::Pieces(place) => pack.node(&place).map(|node| Read::Pieces(place, node)),
     };
-    Ok((read, bytes.as_bytes().len() as u64))
+    let (bytes, wrong) = (pack.bytes_read(), pack.wrong.clone());
+    Done { need, kind: ObjectKind::Tree, name, read, bytes, wrong }
 }
 
-fn node_at<T: TreeKind>(
-    place: &Place<T>,
-    bytes: &vellum_core::format::Verified,
-) -> Result<TreeNode<T>, Wrong> {
-    let node = decode_node::<T>(place.node.level, bytes);
-    let node = node.map_err(|error| Wrong::format(&error))?;
-    let placed = node.check_place(&place.node, place.first.as_ref(), place.upper.as_ref());
-    placed.map_err(|error| Wrong::format(&error))?;
-    Ok(node)
+async fn perform_snapshot(repo: &Repo, hash: Hash, need: Need) -> Done {
+    let (kind, name) = (ObjectKind::Snapshot, ObjectName::first(hash));
+    let mut len = 0;
+    let read = read(repo, kind, &name, 0).await.and_then(|bytes| {
+        len = bytes.as_bytes().len() as u64;
+        let snapshot = Snapshot::decode(&bytes).map_err(|error| Wrong::format(&error))?;
+        Ok(Read::Snapshot(hash, Box::new(snapshot)))
+    });
+    Done { need, kind, name, read, bytes: len, wrong: None }
 }

@@ -6,10 +6,10 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::format::bounds::CHUNK_MAX_BYTES;
+use crate::format::bounds::{CHUNK_MAX_BYTES, NODE_MAX_BYTES};
 use crate::format::{
-    Body, Content, Entry, Hash, Inode, Linked, Meta, NodeRef, ObjectName, Piece, RefBody, Snapshot,
-    XattrMap, Xattrs,
+    Body, Content, Entry, Hash, Inode, Linked, Meta, NodePlace, NodeRef, ObjectName, Piece,
+    RefBody, Snapshot, XattrMap, Xattrs,
 };
 use crate::shapes::Name;
 use crate::sync::Arc;
@@ -39,11 +39,13 @@ fn object() -> impl Strategy<Value = ObjectName> {
 }
 
 pub(super) fn node_ref() -> impl Strategy<Value = NodeRef> {
-    (object(), 0..16_u8, 1..=1_u64 << 48).prop_map(|(object, level, count)| NodeRef {
-        object,
-        level,
-        count,
-    })
+    (hash(), 0..16_u8, 1..=1_u64 << 48, node_place())
+        .prop_map(|(hash, level, count, place)| NodeRef { hash, level, count, place: Some(place) })
+}
+
+fn node_place() -> impl Strategy<Value = NodePlace> {
+    let place = (object(), 0..=u64::from(CHUNK_MAX_BYTES), 1..=NODE_MAX_BYTES, any::<[u8; 8]>());
+    place.prop_map(|(object, offset, len, check)| NodePlace { object, offset, len, check })
 }
 
 pub(super) fn data_piece() -> impl Strategy<Value = Piece> {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::records::verified;
-use crate::format::tree::encode_node;
+use super::records::{places, stored, verified};
 use crate::format::{
-    Body, Child, Content, Directories, Entry, Hash, Header, Inode, Linked, Links, Meta, NodeRef,
-    ObjectKind, ObjectName, PackBuilder, Piece, Pieces, RefBody, Snapshot, TreeKind, TreeNode,
-    XattrMap, Xattrs, build, decode_node, decode_xattrs, encode_xattrs, object_key,
+    Body, Child, Content, Directories, Entry, Hash, Header, Inode, Linked, Links, Meta, NodePacker,
+    NodePlace, NodeRef, ObjectKind, ObjectName, PackBuilder, Piece, Pieces, RefBody, Snapshot,
+    TreeKind, TreeNode, XattrMap, Xattrs, build, decode_node, decode_xattrs, encode_xattrs,
+    object_key,
 };
 use crate::shapes::Slice;
 use crate::words::{Ino, Time};
@@ -49,9 +49,11 @@ fn file(ino: u64, size: u64, pieces: Vec<Piece>) -> Inode {
 
 #[track_caller]
 fn check_node<T: TreeKind>(node: TreeNode<T>, digits: &str) {
-    let bytes = encode_node(node.level(), &node);
+    let (at, bytes) = stored(&node);
     check(&bytes, digits);
-    assert_eq!(decode_node::<T>(node.level(), &verified(bytes)), Ok(node));
+    let decoded = decode_node::<T>(&at, &bytes).unwrap();
+    assert_eq!(places(&decoded), places(&node));
+    assert_eq!(decoded, node);
 }
 
 #[test]
@@ -138,11 +140,11 @@ fn directory_leaf() {
     check_node::<Directories>(
         TreeNode::Leaf(entries.collect()),
         "
-        83000084824968656c6c6f2e74787488021901a41903e818641b17979cfe3d85
+        84000084824968656c6c6f2e74787488021901a41903e818641b17979cfe3d85
         cd1520a0830006820081840158208e4c7c1b99dbfd50e7a95185fead5ee1448f
         a904a2fdd778eaf5f2dbfd629a99060082447477696e0982457477696e320982
         457a6c696e6b88031901ff1903e818641b17979cfe3d85cd1520a08202496865
-        6c6c6f2e747874
+        6c6c6f2e74787480
     ",
     );
 }
@@ -151,7 +153,13 @@ fn directory_leaf() {
 fn every_kind_of_inode() {
     let object = ObjectName { hash: hash(0x33), copy: 1 };
     let part = Piece::Data { hash: hash(0x22), len: 70_000, object, offset: 4096 };
-    let node = NodeRef { object: ObjectName::first(hash(0x44)), level: 1, count: 500 };
+    let place = NodePlace {
+        object: ObjectName::first(hash(0x4a)),
+        offset: 300,
+        len: 4000,
+        check: [0x4b; 8],
+    };
+    let node = NodeRef { hash: hash(0x44), level: 1, count: 500, place: Some(place) };
     let tree = Body::File { size: 1 << 40, content: Content::Tree(node) };
     let stored = Piece::whole(hash(0x55), 5000);
     let mut with_stored = inode(7, 0o4755, Body::Directory { root: Some(node), subdirs: 3 });
@@ -174,41 +182,53 @@ fn every_kind_of_inode() {
     check_node::<Directories>(
         TreeNode::Leaf(entries.into()),
         "
-        8300008982416188041901a41903e818641b17979cfe3d85cd1520a083000082
+        8400008982416188041901a41903e818641b17979cfe3d85cd1520a083000082
         008082416288051901a41903e818641b17979cfe3d85cd1520a083001a000298
         1082008286025820222222222222222222222222222222222222222222222222
         22222222222222221a0001117058203333333333333333333333333333333333
         3333333333333333333333333333330119100082001a000186a0824163880619
-        01801903e818641b17979cfe3d85cd1520a083001b0000010000000000820184
+        01801903e818641b17979cfe3d85cd1520a083001b0000010000000000820183
         5820444444444444444444444444444444444444444444444444444444444444
-        444400011901f482416488071909ed1903e818641b17979cfe3d85cd15208401
-        5820555555555555555555555555555555555555555555555555555555555555
-        5555191388008301845820444444444444444444444444444444444444444444
-        444444444444444444444400011901f403824165880a1901ed1903e818641b17
-        979cfe3d85cd1520a08301f6008241668808001903e818641b17979cfe3d85cd
-        1520a146757365722e6141318103824167880b001903e818641b17979cfe3d85
-        cd1520a08104824168880c001903e818641b17979cfe3d85cd1520a082051901
-        03824169880d001903e818641b17979cfe3d85cd1520a08206190801
+        4444011901f482416488071909ed1903e818641b17979cfe3d85cd1520840158
+        2055555555555555555555555555555555555555555555555555555555555555
+        5519138800830183582044444444444444444444444444444444444444444444
+        44444444444444444444011901f403824165880a1901ed1903e818641b17979c
+        fe3d85cd1520a08301f6008241668808001903e818641b17979cfe3d85cd1520
+        a146757365722e6141318103824167880b001903e818641b17979cfe3d85cd15
+        20a08104824168880c001903e818641b17979cfe3d85cd1520a0820519010382
+        4169880d001903e818641b17979cfe3d85cd1520a08206190801828558204a4a
+        4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a0019
+        012c190fa0484b4b4b4b4b4b4b4b8558204a4a4a4a4a4a4a4a4a4a4a4a4a4a4a
+        4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a0019012c190fa0484b4b4b4b4b4b4b
+        4b
     ",
     );
 }
 
 #[test]
 fn directory_inner_node() {
-    let child = |first: &[u8], object, count| Child {
+    let child = |first: &[u8], digit, count, object, offset| Child {
         first: first.into(),
-        node: NodeRef { object, level: 0, count },
+        node: NodeRef {
+            hash: hash(digit),
+            level: 0,
+            count,
+            place: Some(NodePlace { object, offset, len: 9000, check: [digit; 8] }),
+        },
     };
     let node = TreeNode::<Directories>::Inner(vec![
-        child(b"a", ObjectName::first(hash(0x66)), 300),
-        child(b"k", ObjectName { hash: hash(0x77), copy: 1 }, 20),
+        child(b"a", 0x66, 300, ObjectName::first(hash(0x6a)), 0),
+        child(b"k", 0x77, 20, ObjectName { hash: hash(0x7a), copy: 1 }, 70_000),
     ]);
     check_node(
         node,
         "
-        8300018284416158206666666666666666666666666666666666666666666666
-        6666666666666666660019012c84416b58207777777777777777777777777777
-        7777777777777777777777777777777777770114
+        8400018283416158206666666666666666666666666666666666666666666666
+        66666666666666666619012c83416b5820777777777777777777777777777777
+        777777777777777777777777777777777714828558206a6a6a6a6a6a6a6a6a6a
+        6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a6a00001923284866666666
+        666666668558207a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a
+        7a7a7a7a7a7a7a011a00011170192328487777777777777777
     ",
     );
 }
@@ -220,9 +240,9 @@ fn link_table_leaf() {
     check_node::<Links>(
         TreeNode::Leaf(vec![(Ino(9), Linked { inode, names })]),
         "
-        8301008182098288091901a41903e818641b17979cfe3d85cd1520a083000682
+        8401008182098288091901a41903e818641b17979cfe3d85cd1520a083000682
         0081840158208e4c7c1b99dbfd50e7a95185fead5ee1448fa904a2fdd778eaf5
-        f2dbfd629a990600828201447477696e8201457477696e32
+        f2dbfd629a990600828201447477696e8201457477696e3280
     ",
     );
 }
@@ -235,10 +255,10 @@ fn piece_leaf() {
     check_node::<Pieces>(
         TreeNode::Leaf(entries),
         "
-        83020082820084015820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        84020082820084015820aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
         aaaaaaaaaaaaaaaaaaaa1a0040000000821a0080000086025820888888888888
         88888888888888888888888888888888888888888888888888880a5820999999
-        99999999999999999999999999999999999999999999999999999999990014
+        9999999999999999999999999999999999999999999999999999999999001480
     ",
     );
 }
@@ -246,13 +266,13 @@ fn piece_leaf() {
 #[test]
 fn snapshot() {
     let entries = example().into_iter().map(|(name, entry)| (name.into(), entry));
-    let root = build::<Directories>(entries).unwrap().root;
+    let root = build::<Directories>(entries).unwrap().laid(4 << 20).unwrap().0;
     let names = vec![(Ino::ROOT, b"twin"[..].into()), (Ino::ROOT, b"twin2"[..].into())];
     let inode_9 = file(9, 6, vec![Piece::whole(hello(), 6)]);
     let links = [(Ino(9), Linked { inode: inode_9, names })];
     let snapshot = Snapshot {
         root: inode(1, 0o755, Body::Directory { root, subdirs: 0 }),
-        links: build::<Links>(links.into_iter()).unwrap().root,
+        links: build::<Links>(links.into_iter()).unwrap().laid(4 << 20).unwrap().0,
         parents: vec![hash(0x11)],
         time: Time { ns: 1_700_000_001_000_000_000 },
         author: "ada@example.org".to_owned(),
@@ -265,16 +285,45 @@ fn snapshot() {
     check(
         &sealed.to_bytes(),
         "
-        8a0388011901ed1903e818641b17979cfe3d85cd1520a08301845820caee8352
-        1cacb4acda1979ee538fd639977f40b43e889ea4cde745c3d59608ea00000400
-        84582055c1d783babfe9d68a3058043a6569bfc3be07ad5a17da5eecb4934079
-        301bc00000018158201111111111111111111111111111111111111111111111
-        1111111111111111111b17979cfe71c4ca006f616461406578616d706c652e6f
-        7267695361792068656c6c6f0a040c
+        8b0388011901ed1903e818641b17979cfe3d85cd1520a08301835820caee8352
+        1cacb4acda1979ee538fd639977f40b43e889ea4cde745c3d59608ea00040083
+        582055c1d783babfe9d68a3058043a6569bfc3be07ad5a17da5eecb493407930
+        1bc0000181582011111111111111111111111111111111111111111111111111
+        111111111111111b17979cfe71c4ca006f616461406578616d706c652e6f7267
+        695361792068656c6c6f0a040c82855820dde2f704eb8980a3ad9c4c1f39beb6
+        ac8a1742efa151993e8f45bd1c4a9a76e20000188848dde2f704eb8980a38558
+        2085bec5a3e6f31f17079e5562efc828c5898ceab6562589c8001c2eebeb6b02
+        5c000018594885bec5a3e6f31f17
     ",
     );
-    check(&sealed.hash().0, "6adc4270141b2f18e925aa42ca26d6daeaaa6465527f213c23912740fddaa506");
+    check(&sealed.hash().0, "5df80a5daa6eeb423a369ba7caea94d6da65376543702003eec2c3cbea41a689");
     assert_eq!(Snapshot::decode(&verified(sealed.to_bytes())), Ok(snapshot));
+}
+
+#[test]
+fn a_pack_of_two_nodes() {
+    let mut packer = NodePacker::new(4 << 20);
+    let below = [(b"a"[..].into(), Entry::Inode(file(3, 0, vec![])))];
+    let below = build::<Directories>(below.into_iter()).unwrap();
+    packer.push(&below.nodes[0]).unwrap();
+    let body = Body::Directory { root: below.root, subdirs: 0 };
+    let above = [(b"d"[..].into(), Entry::Inode(inode(2, 0o755, body)))];
+    let above = build::<Directories>(above.into_iter()).unwrap();
+    packer.push(&above.nodes[0]).unwrap();
+    let pack = packer.close().unwrap();
+    check(
+        &pack.to_bytes(),
+        "
+        8400008182416188031901a41903e818641b17979cfe3d85cd1520a083000082
+        0080808400008182416488021901ed1903e818641b17979cfe3d85cd1520a083
+        018358209e707110fb9bd0840be4877c39f59374e81e7ab0e9dcd5dc45718fe8
+        8a3030f6000100818300182348a2044dc9b58a0a3b
+    ",
+    );
+    check(&pack.hash().0, "a4789afca90a77a425596ca4c9f6dd1f32764f3014fbeee778a9045adab71333");
+    let mut root = above.root.unwrap();
+    packer.locate(&mut root);
+    assert_eq!(root.place.unwrap().range(), 35..117);
 }
 
 #[test]
@@ -286,7 +335,7 @@ fn directory_of_10_000_entries() {
     let built = build::<Directories>(entries).unwrap();
     let root = built.root.unwrap();
     assert_eq!((root.level, root.count, built.nodes.len()), (1, 10_000, 54));
-    check(&root.object.hash.0, "b11efbb28d15fbcdd720bdc1edc56bf13e1e278042c3dad0c9d716502608b8bf");
+    check(&root.hash.0, "5156fe3ce94cde31e6f35357b18d58e3a2fc7849dc9f5d85c5c6b7d11299b6e1");
 }
 
 #[test]

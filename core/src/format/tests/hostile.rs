@@ -7,23 +7,35 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::arb;
-use super::records::verified;
-use crate::format::tree::encode_node;
+use super::records::{places, stored, verified};
+use crate::format::tree::{decode_bytes, encode_node};
 use crate::format::{
     Body, Child, Content, Directories, Entry, FormatError, Hash, Header, Inode, Linked, Links,
-    Meta, NodeRef, ObjectName, Piece, Pieces, RefBody, Snapshot, TreeKind, TreeNode, UpdateError,
-    XattrMap, Xattrs, build, check_xattrs, decode_node, decode_xattrs, encode_xattrs, scan, update,
+    Meta, NodeError, NodePlace, NodeRef, ObjectName, Piece, Pieces, RefBody, Snapshot, TreeKind,
+    TreeNode, UpdateError, XattrMap, Xattrs, build, check_xattrs, decode_node, decode_xattrs,
+    encode_xattrs, node_hash, scan, update,
 };
 use crate::shapes::Name;
 use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 fn decode_as_node<T: TreeKind>(bytes: &[u8]) {
+    let object = ObjectName::first(Hash([3; 32]));
+    let place = Some(NodePlace::of(object, 0, bytes));
     for level in 0..=2 {
-        if let Ok(node) = decode_node::<T>(level, &verified(bytes.to_vec())) {
-            assert_eq!(encode_node(level, &node), bytes);
+        let node = NodeRef { hash: node_hash(bytes), level, count: 1, place };
+        if let Ok(decoded) = decode_node::<T>(&node, bytes) {
+            assert_eq!(Hash::of(&encode_node(level, &decoded)), node.hash);
+            assert!(places(&decoded).iter().all(Option::is_some));
         }
     }
+}
+
+/// Decodes a leaf, whatever its hash.
+fn decode_as<T: TreeKind>(bytes: &[u8]) -> Result<TreeNode<T>, NodeError> {
+    let object = ObjectName::first(Hash([3; 32]));
+    let place = Some(NodePlace::of(object, 0, bytes));
+    decode_node::<T>(&NodeRef { hash: node_hash(bytes), level: 0, count: 1, place }, bytes)
 }
 
 fn decode_as_everything(bytes: &[u8]) {
@@ -105,7 +117,7 @@ fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
 
 fn valid() -> impl Strategy<Value = Vec<u8>> {
     fn leaf<T: TreeKind>(entries: BTreeMap<T::Key, T::Value>) -> Vec<u8> {
-        encode_node(0, &TreeNode::<T>::Leaf(entries.into_iter().collect()))
+        stored(&TreeNode::<T>::Leaf(entries.into_iter().collect())).1
     }
     let inner = vec((any::<u32>(), arb::node_ref()), 1..10).prop_map(|children| {
         let children = children.into_iter().collect::<BTreeMap<_, _>>().into_iter();
@@ -113,7 +125,7 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
             first: u64::from(at),
             node: NodeRef { level: 0, count: 1 + (node.count >> 10), ..node },
         };
-        encode_node(1, &TreeNode::<Pieces>::Inner(children.map(child).collect()))
+        stored(&TreeNode::<Pieces>::Inner(children.map(child).collect())).1
     });
     prop_oneof![
         arb::directory_entries().prop_map(leaf::<Directories>),
@@ -157,13 +169,13 @@ proptest! {
         };
         let built = build::<Directories>((0..3000).map(entry)).unwrap();
         let root = built.root.unwrap();
-        let decode = |bytes: Vec<u8>| decode_node::<Directories>(bytes[2], &verified(bytes));
+        let decode = |bytes: &[u8]| decode_bytes::<Directories>(bytes[2], bytes);
         let nodes: Vec<_> =
-            built.nodes.iter().map(|node| Arc::new(decode(node.to_bytes()).unwrap())).collect();
+            built.nodes.iter().map(|node| Arc::new(decode(node.bytes()).unwrap())).collect();
         // Every node but the root is answered by some node, most often a wrong one.
         let answer = |hash: &Hash| {
             let at = built.nodes.iter().position(|node| node.hash() == *hash).unwrap();
-            let is_root = *hash == root.object.hash;
+            let is_root = *hash == root.hash;
             Some(nodes[if is_root { at } else { picks[at % 30].index(nodes.len()) }].clone())
         };
         let read = scan::<Directories>(Some(&root), None, None, usize::MAX, &answer);
@@ -228,7 +240,8 @@ fn every_bound_is_checked() {
 
     for (level, count, fits) in [(15, 1, true), (16, 1, false), (0, 0, false), (0, 1 << 49, false)]
     {
-        assert_eq!(NodeRef { object, level, count }.check().is_ok(), fits, "{level} {count}");
+        let node = NodeRef { hash: object.hash, level, count, place: None };
+        assert_eq!(node.check().is_ok(), fits, "{level} {count}");
     }
 }
 
@@ -269,8 +282,63 @@ fn attributes_are_stored_where_they_belong() {
 
 #[test]
 fn errors_name_record_and_field() {
-    let error = decode_node::<Directories>(0, &verified(vec![0x83, 1, 0, 0x80])).unwrap_err();
+    let error = decode_as::<Directories>(&[0x84, 1, 0, 0x80, 0x80]).unwrap_err();
     assert_eq!(error.to_string(), "directory node: `tag` is not valid");
-    let error = Snapshot::decode(&verified(vec![0x8a, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0])).unwrap_err();
+    let snapshot = vec![0x8b, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let error = Snapshot::decode(&verified(snapshot)).unwrap_err();
     assert_eq!(error.to_string(), "inode: `fields` is cut short or of the wrong type");
+}
+
+#[test]
+fn a_node_says_where_each_node_is_that_it_names_and_no_more() {
+    let tree = NodeRef { hash: Hash([1; 32]), level: 0, count: 3, place: None };
+    let (mtime, ctime) = (Time::default(), Time::default());
+    let meta = Meta { mode: 0, uid: 0, gid: 0, mtime, ctime, xattrs: Xattrs::default() };
+    let body = Body::Directory { root: Some(tree), subdirs: 0 };
+    let entry = Entry::Inode(Inode { ino: Ino(5), meta, body });
+    let bytes = encode_node(0, &TreeNode::<Directories>::Leaf(vec![(b"d"[..].into(), entry)]));
+    let with = |places: &[u8]| decode_as::<Directories>(&[&[0x84], &bytes[1..], places].concat());
+    let place = |node: &TreeNode<Directories>| places(node)[0].unwrap();
+    let check = [&[0x48][..], &[6; 8]].concat();
+    let checked = |place: &[u8]| [place, &check].concat();
+    let found = with(&checked(&[0x81, 0x83, 7, 9])).unwrap();
+    let object = ObjectName::first(Hash([3; 32]));
+    let same = NodePlace { object, offset: 7, len: 9, check: [6; 8] };
+    assert_eq!(place(&found), same, "without an object it lies in the same");
+    let other = checked(&[&[0x81, 0x85, 0x58, 32][..], &[8; 32], &[2, 7, 9]].concat());
+    let object = ObjectName { hash: Hash([8; 32]), copy: 2 };
+    assert_eq!(place(&with(&other).unwrap()), NodePlace { object, ..same });
+    // The same object, spelled out; none; two; no check; no length; too far; too long.
+    let spelled = checked(&[&[0x81, 0x85, 0x58, 32][..], &[3; 32], &[0, 7, 9]].concat());
+    let two = [&[0x82], &checked(&[0x83, 7, 9])[..], &checked(&[0x83, 7, 9])].concat();
+    let none = checked(&[0x81, 0x83, 7, 0]);
+    let far = checked(&[0x81, 0x83, 0x1a, 1, 0, 0, 1, 9]);
+    let long = checked(&[0x81, 0x83, 0, 0x1a, 2, 0, 0, 1]);
+    let bad: [&[u8]; 7] = [&spelled, &[0x80], &two, &[0x81, 0x82, 7, 9], &none, &far, &long];
+    for places in bad {
+        assert!(matches!(with(places), Err(NodeError::Format(_))), "{places:02x?}");
+    }
+}
+
+#[test]
+fn bytes_behind_the_node_count_as_damage_or_are_refused() {
+    let bytes = encode_node(
+        0,
+        &TreeNode::<Directories>::Leaf(vec![(b"d"[..].into(), Entry::Link(Ino(4)))]),
+    );
+    let whole = [&[0x84], &bytes[1..], &[0x80]].concat();
+    assert!(decode_as::<Directories>(&whole).is_ok());
+    assert!(decode_as::<Directories>(&[&whole[..], &[0]].concat()).is_err());
+    let hash = node_hash(&whole);
+    let place = Some(NodePlace::of(ObjectName::first(hash), 0, &whole));
+    for end in 0..whole.len() {
+        let node = NodeRef { hash, level: 0, count: 1, place };
+        let cut = decode_node::<Directories>(&node, &whole[..end]);
+        assert!(matches!(cut, Err(NodeError::Damaged(_))), "{end}");
+    }
+    // Also one that says something else of places, which the hash of the node does not cover.
+    let mut other = whole.clone();
+    *other.last_mut().unwrap() = 0x81;
+    let node = NodeRef { hash, level: 0, count: 1, place };
+    assert!(matches!(decode_node::<Directories>(&node, &other), Err(NodeError::Damaged(_))));
 }

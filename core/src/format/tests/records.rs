@@ -8,10 +8,10 @@ use proptest::strategy::ValueTree;
 use super::arb;
 use crate::format::tree::encode_node;
 use crate::format::{
-    Access, Directories, FormatError, Hash, Header, HeaderError, Links, ObjectKind, ObjectName,
-    PackBuilder, Pieces, RefBody, RefKind, RefNameFault, Snapshot, TreeKind, TreeNode, Verified,
-    decode_node, decode_xattrs, encode_xattrs, object_key, packed_parts, parse_object_key,
-    parse_ref_key, ref_key,
+    Access, Directories, FormatError, Hash, Header, HeaderError, Links, NodeDraft, NodeError,
+    NodePacker, NodePlace, NodeRef, ObjectKind, ObjectName, PackBuilder, Pieces, RefBody, RefKind,
+    RefNameFault, Snapshot, TreeKind, TreeNode, Verified, decode_node, decode_xattrs,
+    encode_xattrs, object_key, packed_parts, parse_object_key, parse_ref_key, ref_key,
 };
 use crate::shapes::Slice;
 use crate::words::{Ino, Time};
@@ -20,11 +20,36 @@ pub(super) fn verified(bytes: Vec<u8>) -> Verified {
     Verified::check(&Hash::of(&bytes), bytes).unwrap()
 }
 
+/// The node laid alone, and a reference to it.
+pub(super) fn stored<T: TreeKind>(node: &TreeNode<T>) -> (NodeRef, Vec<u8>) {
+    let bytes = encode_node(node.level(), node);
+    let hash = Hash::of(&bytes);
+    let refs = (0..node.len()).filter_map(|index| node.item(index).1.node()).collect();
+    let mut packer = NodePacker::new(4 << 20);
+    assert_eq!(packer.push(&NodeDraft::new(hash, bytes, refs)), Ok(None));
+    let pack = packer.close().unwrap();
+    let mut node = NodeRef { hash, level: node.level(), count: node.count(), place: None };
+    packer.locate(&mut node);
+    (node, pack.to_bytes())
+}
+
+/// Where the nodes are that a node names.
+pub(super) fn places<T: TreeKind>(node: &TreeNode<T>) -> Vec<Option<NodePlace>> {
+    let refs = (0..node.len()).filter_map(|index| node.item(index).1.node());
+    refs.map(|node| node.place).collect()
+}
+
 fn leaf_round_trip<T: TreeKind>(entries: BTreeMap<T::Key, T::Value>) -> Result<(), TestCaseError> {
     let node = TreeNode::<T>::Leaf(entries.into_iter().collect());
-    let bytes = verified(encode_node(0, &node));
-    prop_assert_eq!(decode_node::<T>(0, &bytes), Ok(node));
-    prop_assert!(decode_node::<T>(1, &bytes).is_err());
+    let (at, bytes) = stored(&node);
+    let decoded = decode_node::<T>(&at, &bytes).unwrap();
+    prop_assert_eq!(places(&decoded), places(&node));
+    prop_assert_eq!(decoded, node);
+    let above = NodeRef { level: 1, ..at };
+    prop_assert!(decode_node::<T>(&above, &bytes).is_err());
+    let other = NodeRef { hash: Hash([7; 32]), ..at };
+    let damaged = matches!(decode_node::<T>(&other, &bytes), Err(NodeError::Damaged(_)));
+    prop_assert!(damaged);
     Ok(())
 }
 
@@ -35,7 +60,10 @@ proptest! {
     fn snapshot_decodes_to_what_was_encoded(snapshot in arb::snapshot()) {
         let sealed = snapshot.seal().unwrap();
         let bytes = Verified::check(&sealed.hash(), sealed.to_bytes()).unwrap();
-        prop_assert_eq!(Snapshot::decode(&bytes), Ok(snapshot));
+        let decoded = Snapshot::decode(&bytes).unwrap();
+        prop_assert_eq!(decoded.root.tree().map(|root| root.place), snapshot.root.tree().map(|root| root.place));
+        prop_assert_eq!(decoded.links.map(|root| root.place), snapshot.links.map(|root| root.place));
+        prop_assert_eq!(decoded, snapshot);
     }
 
     #[test]
@@ -163,16 +191,18 @@ fn header_decodes_to_what_was_encoded() {
 }
 
 #[test]
-fn header_says_what_is_too_new() {
+fn header_says_what_is_too_new_or_too_old() {
     let with = |change: &dyn Fn(&mut serde_json::Value)| {
         let bytes = Header::new(64 << 10, Time::default()).encode().unwrap();
         let mut json = serde_json::from_slice(&bytes).unwrap();
         change(&mut json);
         Header::decode(&serde_json::to_vec(&json).unwrap())
     };
-    let newer = with(&|json| json["vellum"] = 2.into()).unwrap_err();
-    let text = "made by a newer Vellum (format 2; this program reads up to 1): upgrade";
+    let newer = with(&|json| json["vellum"] = 3.into()).unwrap_err();
+    let text = "made by a newer Vellum (format 3; this program reads up to 2): upgrade";
     assert_eq!(newer.to_string(), text);
+    let older = with(&|json| json["vellum"] = 1.into());
+    assert_eq!(older, Err(HeaderError::OlderFormat { format: 1 }));
     let feature = || Vec::from(["frob".to_owned()]);
     assert_eq!(
         with(&|json| json["read_features"] = feature().into()),

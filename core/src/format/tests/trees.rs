@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::records::verified;
+use crate::format::bounds::CHUNK_MIN_BYTES;
 use crate::format::tree::{Split, build_with, update_with};
 use crate::format::{
-    Body, Built, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Meta, NodeRef, Part,
-    Piece, Pieces, TreeKind, TreeNode, UpdateError, XattrMap, Xattrs, build, covering, decode_node,
-    get, scan, update,
+    Body, Built, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Meta, NodePacker,
+    NodeRef, ObjectName, Part, Piece, Pieces, TreeKind, TreeNode, UpdateError, XattrMap, Xattrs,
+    build, covering, decode_node, get, scan, update,
 };
 use crate::shapes::Name;
 use crate::sync::Arc;
@@ -19,22 +19,38 @@ use crate::words::{Ino, Time};
 
 /// All nodes ever made, of which only the asked-for ones are loaded.
 struct Store<T: TreeKind> {
-    objects: HashMap<Hash, (u8, Vec<u8>)>,
+    /// Hashes of all nodes that were laid.
+    nodes: BTreeSet<Hash>,
+    packer: NodePacker,
+    packs: HashMap<ObjectName, Vec<u8>>,
     loaded: RefCell<HashMap<Hash, Arc<TreeNode<T>>>>,
     loads: Cell<usize>,
 }
 
 impl<T: TreeKind> Store<T> {
     fn new() -> Self {
-        Self { objects: HashMap::new(), loaded: RefCell::default(), loads: Cell::new(0) }
+        Self {
+            nodes: BTreeSet::new(),
+            packer: NodePacker::new(CHUNK_MIN_BYTES),
+            packs: HashMap::new(),
+            loaded: RefCell::default(),
+            loads: Cell::new(0),
+        }
     }
 
-    fn keep(&mut self, built: &Built) {
-        for object in &built.nodes {
-            let bytes = object.to_bytes();
-            // The level stands in the third byte: array head, tag, level.
-            self.objects.insert(object.hash(), (bytes[2], bytes));
+    /// Lays the nodes of a tree; answers its root.
+    fn keep(&mut self, built: &Built) -> Option<NodeRef> {
+        let mut packs = Vec::new();
+        for draft in &built.nodes {
+            self.nodes.insert(draft.hash());
+            packs.extend(self.packer.push(draft).unwrap());
         }
+        packs.extend(self.packer.close());
+        let packs = packs.into_iter();
+        self.packs.extend(packs.map(|pack| (ObjectName::first(pack.hash()), pack.to_bytes())));
+        let mut root = built.root;
+        root.iter_mut().for_each(|root| self.packer.locate(root));
+        root
     }
 
     fn node(&self, hash: &Hash) -> Option<Arc<TreeNode<T>>> {
@@ -42,14 +58,14 @@ impl<T: TreeKind> Store<T> {
     }
 
     fn load(&self, missing: &[NodeRef]) {
-        let unique: BTreeSet<_> = missing.iter().map(|node| node.object.hash).collect();
+        let unique: BTreeSet<_> = missing.iter().map(|node| node.hash).collect();
         assert_eq!(unique.len(), missing.len(), "a node is asked for once");
         for node in missing {
-            let (level, bytes) = &self.objects[&node.object.hash];
-            assert_eq!(*level, node.level);
-            let node = decode_node::<T>(node.level, &verified(bytes.clone())).unwrap();
-            let hash = Hash::of(bytes);
-            assert!(self.loaded.borrow_mut().insert(hash, Arc::new(node)).is_none());
+            let place = node.place.expect("a node that lies somewhere names none that does not");
+            let range = place.range();
+            let bytes = &self.packs[&place.object][range.start as usize..range.end as usize];
+            let decoded = decode_node::<T>(node, bytes).unwrap();
+            assert!(self.loaded.borrow_mut().insert(node.hash, Arc::new(decoded)).is_none());
             self.loads.set(self.loads.get() + 1);
         }
     }
@@ -119,13 +135,12 @@ fn check_history<T: TreeKind>(
         prop_assert_eq!(new.len(), updated.nodes.len());
         for hash in &new {
             prop_assert!(of_tree.contains(hash), "a node that no parent names");
-            prop_assert!(!store.objects.contains_key(hash) || root != built.root);
+            prop_assert!(!store.nodes.contains(hash) || root != built.root);
         }
-        store.keep(&updated);
+        root = store.keep(&updated);
         for hash in &of_tree {
-            prop_assert!(store.objects.contains_key(hash), "a node is left out");
+            prop_assert!(store.nodes.contains(hash), "a node is left out");
         }
-        root = updated.root;
         let listed = store.complete(|| {
             scan::<T>(root.as_ref(), None, None, usize::MAX, &|hash| store.node(hash))
         });
@@ -178,8 +193,8 @@ proptest! {
         let entries: Vec<_> = entries.collect();
         let built = build_with::<Pieces>(&split, entries.clone().into_iter()).unwrap();
         let mut store = Store::<Pieces>::new();
-        store.keep(&built);
-        let root = built.root.as_ref();
+        let root = store.keep(&built);
+        let root = root.as_ref();
         let found = store.complete(|| {
             covering(root, from..from + len, most, &|hash| store.node(hash))
         });
@@ -207,9 +222,9 @@ proptest! {
 fn wide_tree() -> (BTreeMap<Name, Entry>, Built, Store<Directories>) {
     let entries: BTreeMap<_, _> =
         (0..100_000).map(|number| (number_name(number), link(u64::from(number)))).collect();
-    let built = build::<Directories>(entries.clone().into_iter()).unwrap();
+    let mut built = build::<Directories>(entries.clone().into_iter()).unwrap();
     let mut store = Store::new();
-    store.keep(&built);
+    built.root = store.keep(&built);
     (entries, built, store)
 }
 
@@ -288,9 +303,9 @@ fn nodes_keep_to_their_caps() {
     let entries = (0..5_000).filter(never).map(|number| (number_name(number), link(9)));
     let built = build::<Directories>(entries).unwrap();
     let mut store = Store::<Directories>::new();
-    store.keep(&built);
-    store.load(&[built.root.unwrap()]);
-    let root = store.node(&built.root.unwrap().object.hash).unwrap();
+    let root = store.keep(&built).unwrap();
+    store.load(&[root]);
+    let root = store.node(&root.hash).unwrap();
     let Part::Children(children) = root.range(None, None) else { panic!("a leaf") };
     let counts: Vec<_> = children.iter().map(|child| child.node.count).collect();
     assert!(counts[..counts.len() - 1].iter().all(|count| *count == 1024), "{counts:?}");
@@ -301,8 +316,8 @@ fn the_largest_entries_fit_their_nodes() {
     fn check<T: TreeKind>(entries: Vec<(T::Key, T::Value)>) {
         let built = build::<T>(entries.clone().into_iter()).unwrap();
         let mut store = Store::<T>::new();
-        store.keep(&built);
-        let root = built.root.as_ref();
+        let root = store.keep(&built);
+        let root = root.as_ref();
         let nodes = |hash: &Hash| store.node(hash);
         let read = store.complete(|| scan::<T>(root, None, None, usize::MAX, &nodes));
         assert!(read == entries);
@@ -347,8 +362,7 @@ fn a_tree_that_a_reader_would_refuse_is_not_made() {
         let entries: Vec<_> = (0..50).map(|index| piece(index * 10, 10)).collect();
         let built = build(entries).unwrap();
         let mut store = Store::<Pieces>::new();
-        store.keep(&built);
-        let root = built.root.unwrap();
+        let root = store.keep(&built).unwrap();
         for (at, len) in [(100, 11), (105, 5), (490, 1 << 40)] {
             let changes = BTreeMap::from([(at, Some(piece(at, len).1))]);
             let updated = loop {

@@ -4,15 +4,33 @@ use super::node::{Item, decode_bytes, encode_head, encode_item};
 use super::{Child, TreeKind, TreeNode};
 use crate::format::bounds::{NODE_MAX_ENTRIES, NODE_SPLIT_BYTES};
 use crate::format::cbor::Writer;
-use crate::format::{FormatError, Hashed, NodeRef, ObjectName};
+use crate::format::{FormatError, Hash, Hashed, NodeDraft, NodePacker, NodeRef};
 
 /// A tree, and those of its nodes that are new, children before parents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Built {
     /// The root; none when the tree is empty.
     pub root: Option<NodeRef>,
-    /// Objects to be stored before anything names the root.
-    pub nodes: Vec<Hashed>,
+    /// What is to be laid into objects, and stored before anything names the root.
+    pub nodes: Vec<NodeDraft>,
+}
+
+impl Built {
+    /// The root of the tree, which says where it lies, and the objects that hold its new nodes.
+    ///
+    /// # Errors
+    /// A node names one that was neither stored nor is it among them.
+    pub fn laid(self, chunk_bytes: u32) -> Result<(Option<NodeRef>, Vec<Hashed>), FormatError> {
+        let mut packer = NodePacker::new(chunk_bytes);
+        let mut packs = Vec::new();
+        for draft in &self.nodes {
+            packs.extend(packer.push(draft)?);
+        }
+        packs.extend(packer.close());
+        let mut root = self.root;
+        root.iter_mut().for_each(|root| packer.locate(root));
+        Ok((root, packs))
+    }
 }
 
 /// After which item a node ends.
@@ -51,7 +69,7 @@ impl Split {
 pub(super) struct Made<T: TreeKind> {
     pub(super) first: T::Key,
     pub(super) node: NodeRef,
-    pub(super) object: Hashed,
+    pub(super) draft: NodeDraft,
     /// The child of an inner node that has only one.
     pub(super) only_child: Option<NodeRef>,
 }
@@ -66,6 +84,8 @@ pub(super) struct Splitter<'s, T: TreeKind> {
     len: usize,
     count: u64,
     items: Writer,
+    /// Nodes that the items name.
+    refs: Vec<NodeRef>,
     made: Vec<Made<T>>,
     /// The node made last, as a reader gets it.
     last: Option<TreeNode<T>>,
@@ -81,6 +101,7 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
             len: 0,
             count: 0,
             items: Writer::new(),
+            refs: Vec::new(),
             made: Vec::new(),
             last: None,
         }
@@ -89,6 +110,7 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
     /// Appends the next item, whose key must come after those before.
     pub(super) fn push(&mut self, key: &T::Key, item: &Item<'_, T>) -> Result<(), FormatError> {
         encode_item(key, item, &mut self.items);
+        self.refs.extend(item.node());
         self.first.get_or_insert_with(|| key.clone());
         self.len += 1;
         self.count = self.count.saturating_add(item.count());
@@ -127,10 +149,10 @@ impl<'s, T: TreeKind> Splitter<'s, T> {
         if let Some(last) = self.last.replace(node) {
             last.check_end(Some(&first))?;
         }
-        let object = Hashed::of_bytes(bytes);
-        let name = ObjectName::first(object.hash());
-        let node = NodeRef { object: name, level: self.level, count: self.count };
-        self.made.push(Made { first, node, object, only_child: self.only_child.take() });
+        let hash = Hash::of(&bytes);
+        let node = NodeRef { hash, level: self.level, count: self.count, place: None };
+        let draft = NodeDraft::new(hash, bytes, std::mem::take(&mut self.refs));
+        self.made.push(Made { first, node, draft, only_child: self.only_child.take() });
         self.len = 0;
         self.count = 0;
         Ok(())
@@ -165,7 +187,7 @@ pub(in crate::format) fn build_with<T: TreeKind>(
 pub(super) fn grow<T: TreeKind>(
     split: &Split,
     mut children: Vec<Child<T>>,
-    nodes: &mut Vec<Hashed>,
+    nodes: &mut Vec<NodeDraft>,
 ) -> Result<Option<Child<T>>, FormatError> {
     while children.len() > 1 {
         let mut level = Splitter::new(split, children[0].node.level + 1);
@@ -177,11 +199,11 @@ pub(super) fn grow<T: TreeKind>(
     Ok(children.pop())
 }
 
-fn keep<T: TreeKind>(made: Vec<Made<T>>, nodes: &mut Vec<Hashed>) -> Vec<Child<T>> {
+fn keep<T: TreeKind>(made: Vec<Made<T>>, nodes: &mut Vec<NodeDraft>) -> Vec<Child<T>> {
     let mut children = Vec::with_capacity(made.len());
-    for Made { first, node, object, .. } in made {
+    for Made { first, node, draft, .. } in made {
         children.push(Child { first, node });
-        nodes.push(object);
+        nodes.push(draft);
     }
     children
 }

@@ -181,8 +181,8 @@ impl<'a, T: TreeKind> Tree<'a, T> {
 
     /// A node, if it is loaded; else it is remembered as missing.
     pub(super) fn load(&mut self, node: &NodeRef) -> Option<Arc<TreeNode<T>>> {
-        let found = (self.nodes)(&node.object.hash);
-        if found.is_none() && self.seen.insert(node.object.hash) {
+        let found = (self.nodes)(&node.hash);
+        if found.is_none() && self.seen.insert(node.hash) {
             self.missing.push(*node);
         }
         found

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::format::bounds::{FILE_MAX_BYTES, LINKS_MAX, NAME_MAX_BYTES};
 use crate::format::cbor::{Reader, Writer};
 use crate::format::inode::{check_ino, check_name};
-use crate::format::{Entry, FormatError, Hash, Linked, Piece};
+use crate::format::{Entry, FormatError, Hash, Linked, NodeRef, Piece};
 use crate::shapes::Name;
 use crate::words::Ino;
 
@@ -39,6 +39,10 @@ pub trait TreeKind: Sized + Debug + Clone + PartialEq + 'static {
     /// # Errors
     /// It is not what the format allows.
     fn decode_value(r: &mut Reader<'_>) -> Result<Self::Value, FormatError>;
+    /// The tree that a value names, if it names one.
+    fn tree_in(value: &Self::Value) -> Option<&NodeRef>;
+    /// As [`TreeKind::tree_in`], to say where it lies.
+    fn tree_in_mut(value: &mut Self::Value) -> Option<&mut NodeRef>;
     /// Whether value and key fit together, and before the key that follows.
     ///
     /// # Errors
@@ -87,6 +91,20 @@ impl TreeKind for Directories {
         Entry::decode(r)
     }
 
+    fn tree_in(value: &Entry) -> Option<&NodeRef> {
+        match value {
+            Entry::Inode(inode) => inode.tree(),
+            Entry::Link(_) => None,
+        }
+    }
+
+    fn tree_in_mut(value: &mut Entry) -> Option<&mut NodeRef> {
+        match value {
+            Entry::Inode(inode) => inode.tree_mut(),
+            Entry::Link(_) => None,
+        }
+    }
+
     fn check_entry(key: &Name, _: &Entry, next: Option<&Name>) -> Result<(), FormatError> {
         check_order::<Self>(key, next)
     }
@@ -127,6 +145,14 @@ impl TreeKind for Links {
         Linked::decode(r)
     }
 
+    fn tree_in(value: &Linked) -> Option<&NodeRef> {
+        value.inode.tree()
+    }
+
+    fn tree_in_mut(value: &mut Linked) -> Option<&mut NodeRef> {
+        value.inode.tree_mut()
+    }
+
     fn check_entry(key: &Ino, value: &Linked, next: Option<&Ino>) -> Result<(), FormatError> {
         if value.inode.ino != *key {
             return Err(FormatError::Invalid { record: Self::RECORD, field: "ino" });
@@ -165,6 +191,14 @@ impl TreeKind for Pieces {
 
     fn decode_value(r: &mut Reader<'_>) -> Result<Piece, FormatError> {
         Piece::decode(r)
+    }
+
+    fn tree_in(_: &Piece) -> Option<&NodeRef> {
+        None
+    }
+
+    fn tree_in_mut(_: &mut Piece) -> Option<&mut NodeRef> {
+        None
     }
 
     fn check_entry(key: &u64, value: &Piece, next: Option<&u64>) -> Result<(), FormatError> {

@@ -12,13 +12,13 @@ mod update;
 pub use build::{Built, build};
 pub use find::{Entries, Part, Step, UpdateError, covering, get, scan};
 pub use kind::{Directories, Links, Pieces, TreeKind};
-pub use node::{Child, TreeNode, decode_node};
+pub use node::{Child, NodeError, TreeNode, decode_node, node_hash};
 pub use update::update;
 
 #[cfg(test)]
 pub(super) use build::{Split, build_with};
 #[cfg(test)]
-pub(super) use node::encode_node;
+pub(super) use node::{decode_bytes, encode_node};
 #[cfg(test)]
 pub(super) use update::update_with;
 

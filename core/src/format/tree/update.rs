@@ -8,7 +8,7 @@ use super::build::{Made, Split, Splitter, grow};
 use super::find::{Locate, Located, Tree};
 use super::node::Item;
 use super::{Built, Child, Nodes, TreeKind, TreeNode, UpdateError};
-use crate::format::{FormatError, Hash, Hashed, NodeRef};
+use crate::format::{FormatError, Hash, NodeDraft, NodeRef};
 
 /// The tree that has these changes made: each key set to a value, or removed.
 ///
@@ -63,7 +63,7 @@ struct Update<'a, T: TreeKind> {
     split: &'a Split,
     tree: Tree<'a, T>,
     /// New nodes, each with its level.
-    made: Vec<(u8, Hashed)>,
+    made: Vec<(u8, NodeDraft)>,
     /// Of each new node the child, if it has only one.
     only_child: FxHashMap<Hash, Option<NodeRef>>,
 }
@@ -109,7 +109,7 @@ impl<T: TreeKind> Update<'_, T> {
             let (here, later) = split_before::<T>(changes, at.upper.as_ref());
             changes = later;
             merge(&at.node, here, &mut splitter)?;
-            old.insert(at.node_ref.object.hash);
+            old.insert(at.node_ref.hash);
             edits.insert(at.first, None);
             let Some(upper) = at.upper else { break None };
             if splitter.at_boundary() {
@@ -122,13 +122,13 @@ impl<T: TreeKind> Update<'_, T> {
                 }
             }
         };
-        for Made { first, node, object, only_child } in splitter.finish(upper.as_ref())? {
-            if old.contains(&node.object.hash) {
+        for Made { first, node, draft, only_child } in splitter.finish(upper.as_ref())? {
+            if old.contains(&node.hash) {
                 edits.remove(&first);
                 continue;
             }
-            self.only_child.insert(node.object.hash, only_child);
-            self.made.push((level, object));
+            self.only_child.insert(node.hash, only_child);
+            self.made.push((level, draft));
             edits.insert(first, Some(node));
         }
         Ok(changes)
@@ -143,7 +143,7 @@ impl<T: TreeKind> Update<'_, T> {
         let mut root = top.node;
         // A node that grew on top has several children.
         while root.level > 0 && above.is_empty() {
-            let only_child = match self.only_child.get(&root.object.hash) {
+            let only_child = match self.only_child.get(&root.hash) {
                 Some(child) => *child,
                 None => self.only_child_of_old(&root)?,
             };
@@ -154,7 +154,7 @@ impl<T: TreeKind> Update<'_, T> {
         }
         root.check()?;
         let made = self.made.into_iter().filter(|(level, _)| *level <= root.level);
-        let nodes = made.map(|(_, object)| object).chain(above).collect();
+        let nodes = made.map(|(_, draft)| draft).chain(above).collect();
         Ok(Built { root: Some(root), nodes })
     }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use super::engine::{Cx, Engine};
 use super::job::{Changes, Job, JobOwner, Made, Product, Work};
+use super::lay::Laying;
 use super::plan::{Plan, PlannedBody};
 use super::publish::Publish;
 use super::puts::{PutFor, Puts};
 use super::task::packed_of;
 use super::trees::Asker;
 use super::upload::Uploads;
-use crate::format::{Built, Hashed, NodeRef, ObjectKind, ObjectName, UpdateError, check_words};
+use crate::format::{Built, Hashed, NodeRef, ObjectName, UpdateError, check_words};
 use crate::shapes::{CommitResult, Effect, Reply, StoreError, StoreOutcome};
 use crate::words::{Ino, Ticket, Time};
 
@@ -26,6 +27,8 @@ pub(crate) enum CommitWork {
     Tree(TreeKey),
     /// The check of an object that was there already.
     Check(u64),
+    /// Nodes laid into objects.
+    Lay,
 }
 
 /// A tree that a commit changes.
@@ -52,16 +55,9 @@ pub(crate) enum CommitCall {
     ReadRef,
 }
 
-/// A tree whose nodes are on their way.
-#[derive(Debug, Default)]
-struct TreeMade {
-    root: Option<NodeRef>,
-    waits_for: usize,
-}
-
 /// Which part of a commit is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
+pub(super) enum Phase {
     Data,
     Trees,
     Snapshot,
@@ -77,13 +73,13 @@ pub(crate) struct Commit {
     pub(crate) next: Option<CommitRequest>,
     pub(crate) plan: Plan,
     pub(crate) uploads: Uploads,
-    phase: Phase,
+    pub(super) phase: Phase,
     pub(super) puts: Puts,
     /// Changes of trees that wait for nodes.
     waiting: BTreeMap<TreeKey, (Option<NodeRef>, Changes)>,
-    trees: BTreeMap<TreeKey, TreeMade>,
-    /// Trees that are not stored yet.
-    trees_left: usize,
+    /// Trees that are not made yet.
+    pub(super) trees_left: usize,
+    pub(super) laying: Laying,
     pub(crate) links: Option<NodeRef>,
     pub(crate) publish: Option<Publish>,
     pub(crate) objects: u64,
@@ -144,8 +140,8 @@ impl Engine {
             phase: Phase::Data,
             puts: Puts::default(),
             waiting: BTreeMap::new(),
-            trees: BTreeMap::new(),
             trees_left: 0,
+            laying: Laying::new(self.repo.chunk_bytes),
             links: self.repo.links(),
             publish: None,
             objects: 0,
@@ -170,15 +166,21 @@ impl Engine {
         let Some(commit) = &mut self.commit else { return };
         match commit.phase {
             Phase::Data if commit.uploads.is_done() && commit.request.is_none() => {
-                self.spilled(cx);
+                if self.all_laid(cx) {
+                    self.spilled(cx);
+                }
             }
             Phase::Data if commit.uploads.is_done() => {
                 commit.phase = Phase::Trees;
                 self.start_trees(cx);
             }
             Phase::Trees if commit.trees_left == 0 => {
-                commit.phase = Phase::Snapshot;
-                self.put_snapshot(cx);
+                if self.all_laid(cx)
+                    && let Some(commit) = &mut self.commit
+                {
+                    commit.phase = Phase::Snapshot;
+                    self.put_snapshot(cx);
+                }
             }
             Phase::Data | Phase::Trees | Phase::Snapshot | Phase::Publish => {}
         }
@@ -213,13 +215,12 @@ impl Engine {
         let changes = commit.plan.changes_of(ino);
         let root = commit.plan.dir_mut(ino).root;
         if changes.is_empty() {
-            commit.trees.insert(TreeKey::Dir(ino), TreeMade { root, waits_for: 0 });
-            return self.tree_stored(cx, TreeKey::Dir(ino));
+            return self.tree_made(cx, TreeKey::Dir(ino), root);
         }
         self.update_tree(cx, TreeKey::Dir(ino), root, Changes::Directory(changes));
     }
 
-    /// Computes a changed tree, and puts its new nodes.
+    /// Computes a changed tree.
     pub(crate) fn update_tree(
         &mut self,
         cx: &mut Cx<'_>,
@@ -246,7 +247,11 @@ impl Engine {
         match built {
             Ok(built) => {
                 self.trees.forget(&asker);
-                self.put_tree(cx, key, built);
+                if let Some(commit) = &mut self.commit {
+                    commit.waiting.remove(&key);
+                }
+                self.lay(cx, built.nodes);
+                self.tree_made(cx, key, built.root);
             }
             Err(UpdateError::Missing(nodes)) => {
                 if self.ask(cx, &asker, changes.kind(), &nodes) {
@@ -260,33 +265,20 @@ impl Engine {
         }
     }
 
-    fn put_tree(&mut self, cx: &mut Cx<'_>, key: TreeKey, built: Built) {
+    /// A tree is made; its nodes are laid into objects meanwhile.
+    fn tree_made(&mut self, cx: &mut Cx<'_>, key: TreeKey, root: Option<NodeRef>) {
         let Some(commit) = &mut self.commit else { return };
-        commit.waiting.remove(&key);
-        let waits_for = built.nodes.len();
-        commit.trees.insert(key, TreeMade { root: built.root, waits_for });
-        if waits_for == 0 {
-            return self.tree_stored(cx, key);
-        }
-        for node in built.nodes {
-            self.put_object(cx, ObjectKind::Tree, node, PutFor::Tree(key));
-        }
-    }
-
-    fn tree_stored(&mut self, cx: &mut Cx<'_>, key: TreeKey) {
-        let Some(commit) = &mut self.commit else { return };
-        let Some(made) = commit.trees.remove(&key) else { return };
         match key {
             TreeKey::File(ino) => {
-                self.file_tree_stored(ino, made.root);
+                self.file_tree_made(ino, root);
             }
             TreeKey::Links => {
-                commit.links = made.root;
+                commit.links = root;
                 commit.trees_left -= 1;
             }
             TreeKey::Dir(ino) => {
                 commit.trees_left -= 1;
-                commit.plan.dir_mut(ino).root = made.root;
+                commit.plan.dir_mut(ino).root = root;
                 let name = commit.plan.inodes.get(&ino).and_then(|p| p.names.first());
                 if let Some((parent, _)) = name {
                     let parent = *parent;
@@ -321,12 +313,9 @@ impl Engine {
         let Some(commit) = &mut self.commit else { return };
         match purpose {
             PutFor::Task(task) => self.task_stored(cx, task, ObjectName::first(object.hash())),
-            PutFor::Tree(key) => {
-                let Some(made) = commit.trees.get_mut(&key) else { return };
-                made.waits_for -= 1;
-                if made.waits_for == 0 {
-                    self.tree_stored(cx, key);
-                }
+            PutFor::Nodes => {
+                commit.laying.pack_stored();
+                self.advance_commit(cx);
             }
             PutFor::Snapshot => {
                 commit.phase = Phase::Publish;
@@ -348,9 +337,14 @@ impl Engine {
             (CommitWork::Check(id), Made::Verified(checked)) => {
                 self.existing_checked(cx, id, checked.map(|_| ()));
             }
-            (CommitWork::Tree(_) | CommitWork::Check(_) | CommitWork::Locate(_), made) => {
-                unreachable!("{work:?} does not make {made:?}")
-            }
+            (CommitWork::Lay, Made::Laid(packer, packs)) => self.laid(cx, packer, packs),
+            (
+                CommitWork::Tree(_)
+                | CommitWork::Check(_)
+                | CommitWork::Locate(_)
+                | CommitWork::Lay,
+                made,
+            ) => unreachable!("{work:?} does not make {made:?}"),
         }
     }
 
@@ -368,7 +362,9 @@ impl Engine {
                     self.update_tree(cx, key, root, changes);
                 }
             }
-            CommitWork::Check(_) => unreachable!("a check asks for no nodes"),
+            CommitWork::Check(_) | CommitWork::Lay => {
+                unreachable!("{work:?} asks for no nodes")
+            }
         }
     }
 }

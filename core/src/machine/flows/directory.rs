@@ -2,10 +2,8 @@
 
 use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::{Have, NodeKind};
-use super::trees::Asker;
-use crate::format::{
-    Directories, Entry, Hash, Links, NodeRef, ObjectKind, UpdateError, get, object_key, scan,
-};
+use super::trees::{Asker, key_of};
+use crate::format::{Directories, Entry, Hash, Links, NodeRef, UpdateError, get, scan};
 use crate::machine::names::{Listing, Record, Slot, Twice, kind_of};
 use crate::shapes::{Key, Name, StoreError};
 use crate::sync::Arc;
@@ -83,7 +81,7 @@ impl Engine {
     fn directory_key(&self, ino: Ino) -> Key {
         let root = self.table.get(ino).and_then(|node| node.dir()).and_then(|dir| dir.dir.root);
         match root {
-            Some(root) => object_key(ObjectKind::Tree, &root.object),
+            Some(root) => key_of(&root),
             None => format!("directory inode {}", ino.0),
         }
     }
@@ -129,7 +127,7 @@ fn read_listing(root: Option<&NodeRef>, source: &Source<'_>) -> Result<Listing, 
     if missing.is_empty() {
         return Ok(listing);
     }
-    missing.sort_by_key(|node| node.object);
+    missing.sort_by_key(|node| node.hash);
     missing.dedup();
     Err(Unread::Missing(NodeKind::Links, missing))
 }

@@ -7,8 +7,8 @@ use super::commit::CommitWork;
 use super::gather::{AnyNode, Have, NodeKind};
 use super::piece::PieceKey;
 use crate::format::{
-    Built, Directories, Entry, Hash, Hashed, Linked, Links, NodeRef, PackBuilder, Packed, Piece,
-    Pieces, UpdateError, Verified, decode_node, update,
+    Built, Directories, Entry, FormatError, Hash, Hashed, Linked, Links, NodeDraft, NodePacker,
+    NodeRef, PackBuilder, Packed, Piece, Pieces, UpdateError, Verified, decode_node, update,
 };
 use crate::shapes::{Name, Slice};
 use crate::sync::Arc;
@@ -40,6 +40,8 @@ pub(crate) enum Work {
     Pack { contents: Vec<Vec<Slice>>, chunk_bytes: u32 },
     /// Change a tree.
     Update { root: Option<NodeRef>, changes: Changes, have: Have },
+    /// Lay nodes into objects; the last of them are all that there are.
+    Lay { packer: Box<NodePacker>, drafts: Vec<NodeDraft>, last: bool },
 }
 
 /// Changes of a tree: each key set to a value, or removed.
@@ -67,6 +69,8 @@ pub(crate) enum Made {
     Packed(Hashed, Vec<Packed>),
     /// The changes come back with the outcome: a job that lacked nodes is started again.
     Updated(Result<Built, UpdateError>, Changes),
+    /// Objects that are full, or were closed.
+    Laid(Box<NodePacker>, Result<Vec<Hashed>, FormatError>),
 }
 
 impl Job {
@@ -74,27 +78,28 @@ impl Job {
     #[must_use]
     pub fn run(self) -> Product {
         Product(match self.0 {
-            Work::Node { kind, node, bytes } => Made::Node(check_node(kind, &node, bytes)),
+            Work::Node { kind, node, bytes } => Made::Node(check_node(kind, &node, &bytes)),
             Work::Verify { hash, bytes } => {
                 Made::Verified(Verified::check(&hash, bytes).map_err(|e| e.to_string()))
             }
             Work::Pack { contents, chunk_bytes } => pack(contents, chunk_bytes),
             Work::Update { root, changes, have } => run_update(root, changes, &have),
+            Work::Lay { mut packer, drafts, last } => {
+                let packs = lay(&mut packer, &drafts, last);
+                Made::Laid(packer, packs)
+            }
         })
     }
 }
 
-fn check_node(kind: NodeKind, node: &NodeRef, bytes: Vec<u8>) -> Result<AnyNode, String> {
-    let bytes = Verified::check(&node.object.hash, bytes).map_err(|e| e.to_string())?;
+fn check_node(kind: NodeKind, node: &NodeRef, bytes: &[u8]) -> Result<AnyNode, String> {
     let decoded = match kind {
         NodeKind::Directory => {
-            decode_node::<Directories>(node.level, &bytes).map(|n| AnyNode::Directory(Arc::new(n)))
+            decode_node::<Directories>(node, bytes).map(|n| AnyNode::Directory(Arc::new(n)))
         }
-        NodeKind::Links => {
-            decode_node::<Links>(node.level, &bytes).map(|n| AnyNode::Links(Arc::new(n)))
-        }
+        NodeKind::Links => decode_node::<Links>(node, bytes).map(|n| AnyNode::Links(Arc::new(n))),
         NodeKind::Pieces => {
-            decode_node::<Pieces>(node.level, &bytes).map(|n| AnyNode::Pieces(Arc::new(n)))
+            decode_node::<Pieces>(node, bytes).map(|n| AnyNode::Pieces(Arc::new(n)))
         }
     };
     decoded.map_err(|e| e.to_string())
@@ -104,6 +109,21 @@ fn pack(contents: Vec<Vec<Slice>>, chunk_bytes: u32) -> Made {
     let mut builder = PackBuilder::new(chunk_bytes);
     let places = contents.into_iter().map(|content| builder.push(content)).collect();
     Made::Packed(builder.finish().0, places)
+}
+
+fn lay(
+    packer: &mut NodePacker,
+    drafts: &[NodeDraft],
+    last: bool,
+) -> Result<Vec<Hashed>, FormatError> {
+    let mut packs = Vec::new();
+    for draft in drafts {
+        packs.extend(packer.push(draft)?);
+    }
+    if last {
+        packs.extend(packer.close());
+    }
+    Ok(packs)
 }
 
 fn run_update(root: Option<NodeRef>, changes: Changes, have: &Have) -> Made {

@@ -121,7 +121,7 @@ impl Engine {
             if missing.is_empty() {
                 return Ok(Some(located));
             }
-            missing.sort_by_key(|node| node.object);
+            missing.sort_by_key(|node| node.hash);
             missing.dedup();
             if !self.ask(cx, asker, NodeKind::Pieces, &missing) {
                 return Ok(None);

@@ -8,6 +8,7 @@ mod directory;
 mod engine;
 mod gather;
 mod job;
+mod lay;
 mod locate;
 mod piece;
 mod plan;

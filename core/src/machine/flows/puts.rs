@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::calls::{Owner, Patience, Retry};
-use super::commit::{CommitCall, CommitWork, TreeKey};
+use super::commit::{CommitCall, CommitWork};
 use super::engine::{Cx, Engine};
 use super::job::{Job, JobOwner, Work};
 use crate::format::{Hashed, ObjectKind, ObjectName, object_key};
@@ -14,7 +14,7 @@ use crate::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreRequest
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PutFor {
     Task(u64),
-    Tree(TreeKey),
+    Nodes,
     Snapshot,
 }
 

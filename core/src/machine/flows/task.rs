@@ -227,7 +227,7 @@ impl Engine {
 pub(super) fn packed_of(made: Made) -> (Hashed, Vec<Packed>) {
     match made {
         Made::Packed(object, packed) => (object, packed),
-        Made::Node(_) | Made::Verified(_) | Made::Updated(..) => {
+        Made::Node(_) | Made::Verified(_) | Made::Updated(..) | Made::Laid(..) => {
             unreachable!("a pack job makes a pack")
         }
     }

@@ -9,7 +9,7 @@ use super::commit::CommitWork;
 use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::{AnyNode, Have, NodeKind};
 use super::job::{Job, JobOwner, Made, Product, Work};
-use crate::format::{Hash, NodeRef, ObjectKind, Pieces, TreeNode, object_key};
+use crate::format::{Hash, NodeRef, ObjectKind, ObjectName, Pieces, TreeNode, object_key};
 use crate::shapes::{Key, StoreError, StoreOutcome, StoreRequest};
 use crate::sync::Arc;
 use crate::words::{Errno, Ino};
@@ -96,7 +96,7 @@ impl Trees {
 
     /// Notes that an asker waits for a node.
     fn await_node(&mut self, asker: &Asker, kind: NodeKind, node: NodeRef) {
-        let hash = node.object.hash;
+        let hash = node.hash;
         let fresh =
             || Loading { kind, node, askers: Vec::new(), checks: 0, is_sent: false, early: 0 };
         let loading = self.loading.entry(hash).or_insert_with(fresh);
@@ -191,7 +191,7 @@ impl Engine {
     ) -> bool {
         let mut asked = self.trees.asked.remove(asker).unwrap_or_default();
         for node in nodes {
-            let hash = node.object.hash;
+            let hash = node.hash;
             if let Some(found) = self.trees.cache.get(&hash) {
                 asked.have.insert(hash, found.clone());
             } else if asked.missing.insert(hash) {
@@ -213,9 +213,9 @@ impl Engine {
     }
 
     fn fetch_node(&mut self, cx: &mut Cx<'_>, node: &NodeRef) {
-        let key = object_key(ObjectKind::Tree, &node.object);
-        let request = StoreRequest::Get { key, range: None };
-        let owner = Owner::Node(node.object.hash);
+        let range = node.place.map(|place| place.range());
+        let request = StoreRequest::Get { key: key_of(node), range };
+        let owner = Owner::Node(node.hash);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
     }
 
@@ -287,7 +287,7 @@ impl Engine {
                 (loading.node, loading.askers)
             }
         };
-        let key = object_key(ObjectKind::Tree, &node.object);
+        let key = key_of(&node);
         self.report(cx, key.clone(), &said(&error, why));
         for asker in askers {
             self.trees.forget(&asker);
@@ -311,6 +311,12 @@ impl Engine {
             Asker::Commit(..) => {}
         }
     }
+}
+
+/// The object that a node lies in. Every node that a stored one names does.
+pub(super) fn key_of(node: &NodeRef) -> Key {
+    let object = node.place.map_or_else(|| ObjectName::first(node.hash), |place| place.object);
+    object_key(ObjectKind::Tree, &object)
 }
 
 /// What is said of an object that could not be used.

@@ -273,8 +273,8 @@ impl Engine {
         self.update_tree(cx, TreeKey::File(ino), root, Changes::Pieces(changes));
     }
 
-    /// A file's piece tree is stored.
-    pub(crate) fn file_tree_stored(&mut self, ino: Ino, root: Option<NodeRef>) {
+    /// A file's piece tree is made.
+    pub(crate) fn file_tree_made(&mut self, ino: Ino, root: Option<NodeRef>) {
         let Some(commit) = &mut self.commit else { return };
         let file = commit.plan.file_mut(ino);
         let size = file.image.as_ref().map_or(0, |image| image.size);

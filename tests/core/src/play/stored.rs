@@ -1,16 +1,16 @@
-//! What a store holds, as a strict reader sees it: every object is what its name says and decodes,
-//! every tree is the one that its entries make, and the pieces of every file are there.
+//! What a store holds, as a strict reader sees it: every object is what its name says, every record
+//! decodes, every tree is the one that its entries make, and the pieces of every file are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::sync::Arc;
 
 use vellum_core::format::{
     Body, Content, Directories, Entries, Entry, Hash, Inode, Linked, Links, NodeRef, ObjectKind,
-    ObjectName, Piece, Pieces, Snapshot, TreeKind, TreeNode, Verified, bounds, build, decode_node,
-    object_key, parse_object_key, scan,
+    ObjectName, Piece, Pieces, Snapshot, TreeKind, Verified, bounds, build, object_key,
+    parse_object_key,
 };
 use vellum_core::words::Ino;
+use vellum_sim::mount;
 use vellum_sim::store::Objects;
 
 /// A file of a snapshot.
@@ -29,12 +29,8 @@ pub(super) fn check_objects(objects: &Objects, seen: &mut BTreeSet<String>) -> R
         let decoded = match kind {
             ObjectKind::Chunk => Ok(()),
             ObjectKind::Snapshot => Snapshot::decode(&bytes).map(|_| ()),
-            ObjectKind::Tree => match bytes.as_bytes() {
-                [_, 0, level, ..] => decode_node::<Directories>(*level, &bytes).map(|_| ()),
-                [_, 1, level, ..] => decode_node::<Links>(*level, &bytes).map(|_| ()),
-                [_, 2, level, ..] => decode_node::<Pieces>(*level, &bytes).map(|_| ()),
-                _ => return Err(format!("{key}: a node of no tree")),
-            },
+            // What of it is reached is decoded with the snapshot.
+            ObjectKind::Tree => Ok(()),
         };
         decoded.map_err(|error| format!("{key}: {error}"))?;
     }
@@ -169,20 +165,13 @@ impl Walk<'_> {
 
 /// All entries of a tree, which must be the one that is made of them.
 fn whole<T: TreeKind>(objects: &Objects, root: Option<&NodeRef>) -> Result<Entries<T>, String> {
-    let node = |hash: &Hash| node::<T>(objects, hash);
-    let entries = scan::<T>(root, None, None, usize::MAX, &node).map_err(said)?;
+    let entries = mount::entries::<T>(objects, root)?;
     let built = build::<T>(entries.clone().into_iter()).map_err(said)?;
     if built.root.as_ref() == root {
         return Ok(entries);
     }
     let count = entries.len();
     Err(format!("{count} entries of a {} make {:?}, not {root:?}", T::RECORD, built.root))
-}
-
-fn node<T: TreeKind>(objects: &Objects, hash: &Hash) -> Option<Arc<TreeNode<T>>> {
-    let bytes = verified(objects, ObjectKind::Tree, &ObjectName::first(*hash)).ok()?;
-    // The level stands in the third byte: array head, tag, level.
-    decode_node(*bytes.as_bytes().get(2)?, &bytes).ok().map(Arc::new)
 }
 
 fn verified(objects: &Objects, kind: ObjectKind, name: &ObjectName) -> Result<Verified, String> {

@@ -111,7 +111,10 @@ fn a_file_changed_and_removed_while_a_commit_is_under_way_is_counted_once() {
     }
 }
 
-/// Creates so many directories, each with one below it that holds a link: two objects of the next
+/// Bytes of a link's target: with as many, a few links fill an object of nodes.
+const LONG: usize = 4_000;
+
+/// Creates so many directories, each with one below it that holds a link: two nodes of the next
 /// commit.
 fn directories(scene: &mut Scene, count: u64) {
     for at in 0..count {
@@ -123,7 +126,7 @@ fn directories(scene: &mut Scene, count: u64) {
         let made = scene.ok(op);
         let Reply::Entry(attr) = made else { panic!("{made:?}") };
         let (parent, name) = (attr.ino, name_of(at));
-        scene.ok(Op::Symlink { parent, name, target: b"t"[..].into(), caller });
+        scene.ok(Op::Symlink { parent, name, target: vec![b't'; LONG].into(), caller });
     }
 }
 
@@ -134,7 +137,8 @@ fn name_of(at: u64) -> Name {
 #[test]
 fn checks_of_what_is_there_already_count_as_in_flight() {
     let mut scene = Scene::new(Limits { in_flight: 4, ..Limits::default() });
-    directories(&mut scene, 60);
+    let chunks = (0..60_u8).flat_map(|chunk| vec![chunk; 64 << 10]);
+    scene.file("big", &chunks.collect::<Vec<u8>>());
     scene.world.store.arranged = vec![Arranged::put("refs/", End::Refused(StoreError::Denied))];
     assert!(matches!(scene.commit(), CommitResult::Failed { .. }));
     let gets = scene.gets();
@@ -150,6 +154,61 @@ fn checks_of_what_is_there_already_count_as_in_flight() {
     assert!(matches!(result, Ok(Reply::Commit(CommitResult::Committed { .. }))), "{result:?}");
     assert!(scene.gets() - gets >= 60, "each object is there already, and is checked");
     assert!((3..=4).contains(&most), "{most} in flight");
+}
+
+/// Objects of nodes put since the last call, and all objects and refs.
+fn puts(scene: &mut Scene) -> (usize, usize) {
+    let log = scene.world.take_log();
+    let count = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+    (count("Put trees/"), count("Put "))
+}
+
+#[test]
+fn the_nodes_of_many_trees_share_objects() {
+    let mut scene = Scene::plain();
+    scene.world.keep_log();
+    directories(&mut scene, 100);
+    puts(&mut scene);
+    scene.committed();
+    // 100 nodes of 4 KB, and as many small ones, in objects of 64 KiB.
+    let (trees, _) = puts(&mut scene);
+    assert!((7..=8).contains(&trees), "{trees}");
+    scene.remount();
+    directories_show(&mut scene, 100);
+}
+
+#[track_caller]
+fn directories_show(scene: &mut Scene, count: u64) {
+    for at in 0..count {
+        let mut ino = Ino::ROOT;
+        for text in [format!("d{at}"), "e".into(), format!("s{at}")] {
+            let found = scene.ok(Op::Lookup { parent: ino, name: name(&text) });
+            let Reply::Entry(attr) = found else { panic!("{found:?}") };
+            ino = attr.ino;
+        }
+        let Reply::Data(target) = scene.ok(Op::ReadLink { ino }) else { panic!("{at}") };
+        assert_eq!(target.len(), LONG);
+    }
+}
+
+#[test]
+fn a_change_deep_down_is_one_object_of_nodes() {
+    let mut scene = Scene::plain();
+    scene.world.keep_log();
+    let mut parent = Ino::ROOT;
+    for at in 0..20 {
+        let (caller, name) = (Caller::default(), name_of(at));
+        let made = scene.ok(Op::MakeDir { parent, name, mode: 0o755, caller });
+        let Reply::Entry(attr) = made else { panic!("{made:?}") };
+        parent = attr.ino;
+    }
+    scene.committed();
+    puts(&mut scene);
+    let (caller, target) = (Caller::default(), b"t"[..].into());
+    scene.ok(Op::Symlink { parent, name: name("l"), target, caller });
+    scene.committed();
+    assert_eq!(puts(&mut scene), (1, 3), "the nodes of all levels, the snapshot, the ref");
+    scene.remount();
 }
 
 #[test]
@@ -201,13 +260,14 @@ fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
 
 #[test]
 fn nothing_is_kept_of_a_commit_that_failed() {
-    const COUNT: u64 = 30;
+    const COUNT: u64 = 60;
     let mut scene = Scene::plain();
     directories(&mut scene, COUNT);
     scene.committed();
     for round in 0..10 {
         scene.remount();
-        // Trees of two levels: one is made when the one below it is stored, at any time.
+        // Trees of two levels: one is made after the one below it, at any time. Their nodes fill
+        // four objects, which are put as they fill.
         for at in 0..COUNT {
             let mut ino = Ino::ROOT;
             for text in [format!("d{at}"), "e".into(), format!("s{at}")] {
@@ -219,7 +279,7 @@ fn nothing_is_kept_of_a_commit_that_failed() {
             scene.ok(Op::SetXattr { ino, name, value, mode: XattrMode::Either });
         }
         let denied = Arranged::put("trees/", End::Refused(StoreError::Denied));
-        scene.world.store.arranged = vec![Arranged { skips: 5 + 2 * round, ..denied }];
+        scene.world.store.arranged = vec![Arranged { skips: round % 3, ..denied }];
         assert!(matches!(scene.commit(), CommitResult::Failed { .. }));
         scene.world.run_until_quiet();
         let holdings = scene.world.actor(scene.mount).machine.holdings();

@@ -2,8 +2,8 @@
 //! and the rest can.
 
 use vellum_core::format::{
-    Body, Built, Content, Directories, Entry, Hash, Hashed, Inode, Linked, Links, Meta, ObjectKind,
-    ObjectName, Piece, RefBody, Snapshot, TreeKind, Xattrs, build, object_key,
+    Body, Content, Directories, Entry, Hash, Hashed, Inode, Linked, Links, Meta, NodeRef,
+    ObjectKind, ObjectName, Piece, RefBody, Snapshot, TreeKind, Xattrs, build, object_key,
 };
 use vellum_core::shapes::{
     Attr, Caller, CommitResult, Condition, Op, RenameMode, Reply, StoreRequest,
@@ -33,12 +33,12 @@ fn store_object(scene: &mut Scene, kind: ObjectKind, object: Hashed) -> Hash {
 fn store_tree<T: TreeKind>(
     scene: &mut Scene,
     entries: impl IntoIterator<Item = (T::Key, T::Value)>,
-) -> Built {
-    let mut built = build::<T>(entries.into_iter()).unwrap();
-    for node in std::mem::take(&mut built.nodes) {
-        store_object(scene, ObjectKind::Tree, node);
+) -> Option<NodeRef> {
+    let (root, packs) = build::<T>(entries.into_iter()).unwrap().laid(64 << 10).unwrap();
+    for pack in packs {
+        store_object(scene, ObjectKind::Tree, pack);
     }
-    built
+    root
 }
 
 /// A directory with these entries.
@@ -47,7 +47,7 @@ fn directory(scene: &mut Scene, ino: u64, entries: &[(&str, Entry)]) -> Inode {
         |entry: &Entry| matches!(entry, Entry::Inode(Inode { body: Body::Directory { .. }, .. }));
     let subdirs = entries.iter().filter(|(_, entry)| is_dir(entry)).count() as u64;
     let entries = entries.iter().map(|(text, entry)| (name(text), entry.clone()));
-    let root = store_tree::<Directories>(scene, entries).root;
+    let root = store_tree::<Directories>(scene, entries);
     Inode { ino: Ino(ino), meta: meta(), body: Body::Directory { root, subdirs } }
 }
 
@@ -59,7 +59,7 @@ fn hostile(root: Inode, links: &[(u64, &[(u64, &str)])], scene: &mut Scene, next
         (Ino(*ino), Linked { inode, names })
     });
     let links: Vec<_> = links.collect();
-    let links = store_tree::<Links>(scene, links).root;
+    let links = store_tree::<Links>(scene, links);
     let (author, message) = (String::new(), String::new());
     let (files, bytes, parents) = (0, 0, Vec::new());
     let (time, next_ino) = (Time::default(), Ino(next_ino));

@@ -141,6 +141,14 @@ pub(crate) fn overwrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// Changes one byte of an object of nodes: in the node, and only there, that holds `words` first.
+pub(crate) fn damage_node(object: &Path, words: &[u8]) {
+    overwrite(object, |bytes| {
+        let at = bytes.windows(words.len()).position(|at| at == words).unwrap();
+        bytes[at] ^= 1;
+    });
+}
+
 /// Waits for something that is sure to happen.
 pub(crate) fn wait_until(mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
