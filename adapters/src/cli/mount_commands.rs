@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::{CliError, Exit};
 use crate::mount::{
-    CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs, run_commit, run_diff, run_mount,
-    run_status, run_umount,
+    CommitArgs, DiffArgs, MountArgs, StatsArgs, StatusArgs, UmountArgs, run_commit, run_diff,
+    run_mount, run_stats, run_status, run_umount,
 };
 
 /// Commands of the mount.
@@ -17,6 +17,11 @@ pub(super) enum MountCommand {
     Status(StatusArgs),
     /// List what is uncommitted in a mount, and what a commit would send
     Diff(DiffArgs),
+    /// Show what a mount does, and how long that takes
+    ///
+    /// Figures are those since the mount began; with --watch those of each time between two
+    /// looks. Times are known to within a fifth.
+    Stats(StatsArgs),
     /// Publish what is uncommitted in a mount as one new snapshot
     Commit(CommitArgs),
     /// Unmount; refuses while anything is uncommitted
@@ -29,6 +34,7 @@ impl MountCommand {
             Self::Mount(args) => args.json,
             Self::Status(args) => args.json,
             Self::Diff(args) => args.json,
+            Self::Stats(args) => args.json,
             Self::Commit(args) => args.json,
             Self::Umount(args) => args.json,
         }
@@ -39,6 +45,7 @@ impl MountCommand {
             Self::Mount(args) => run_mount(args),
             Self::Status(args) => run_status(args),
             Self::Diff(args) => run_diff(args),
+            Self::Stats(args) => run_stats(args),
             Self::Commit(args) => run_commit(args),
             Self::Umount(args) => run_umount(args),
         }
