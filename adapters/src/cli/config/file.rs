@@ -27,12 +27,27 @@ pub(super) struct Setting {
     pub(super) origin: String,
 }
 
+/// What becomes of a file that this user may not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is an error.
+    Refused,
+    /// It says nothing.
+    PassedOver,
+}
+
 /// Reads a file; one that does not exist says nothing.
-pub(super) fn read(path: &Path) -> Result<Vec<Setting>, CliError> {
+pub(super) fn read(path: &Path, unreadable: Unreadable) -> Result<Vec<Setting>, CliError> {
     match fs::read_to_string(path) {
         Ok(text) => parse(path, &text),
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && unreadable == Unreadable::PassedOver =>
         {
             Ok(Vec::new())
         }

@@ -19,7 +19,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use super::CliError;
 use super::args::Cli;
 use crate::repo::Address;
-use file::Setting;
+use file::{Setting, Unreadable};
 
 /// The file of the host.
 const SYSTEM: &str = "/etc/vellum/config.toml";
@@ -66,20 +66,23 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Cli, Unread> {
 /// What is in the files, in their order.
 fn settings() -> Result<Vec<Setting>, CliError> {
     let mut settings = Vec::new();
-    for path in paths() {
-        settings.extend(file::read(&path)?);
+    let (system, own) = paths();
+    settings.extend(file::read(&system, Unreadable::Refused)?);
+    if let Some(own) = own {
+        // HOME may be that of another user, who was left by `su` or a service.
+        settings.extend(file::read(&own, Unreadable::PassedOver)?);
     }
     Ok(settings)
 }
 
-fn paths() -> Vec<PathBuf> {
+/// The host's file and the user's.
+fn paths() -> (PathBuf, Option<PathBuf>) {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let system = named(SYSTEM_OVERRIDE).map_or_else(|| PathBuf::from(SYSTEM), PathBuf::from);
     // The specification of these folders says that a relative one is to be passed over.
     let own = named("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let own = own.or_else(|| Some(PathBuf::from(named("HOME")?).join(".config")));
-    let own = own.map(|folder| folder.join("vellum/config.toml"));
-    std::iter::once(system).chain(own).collect()
+    (system, own.map(|folder| folder.join("vellum/config.toml")))
 }
 
 /// The repository that a command is about, as sections name it.
