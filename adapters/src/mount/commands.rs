@@ -203,6 +203,9 @@ fn status_text(status: &StatusAnswer) -> String {
     if let Some(log) = &status.mount.log {
         lines.push(("log", log.clone()));
     }
+    if let Some(metrics) = &status.mount.metrics {
+        lines.push(("metrics", format!("http://{metrics}/metrics")));
+    }
     if !status.mounted {
         lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
     }

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use mounted::store::Place;
 use mounted::{Bench, Mount};
 
 /// What was scraped: kinds of metrics, and samples by name and labels.
@@ -107,7 +108,7 @@ fn scrape(mount: &Mount<'_>) -> Scraped {
 
 #[test]
 fn a_scrape_has_what_was_done_and_what_is_uncommitted_and_no_names() {
-    let bench = Bench::new();
+    let bench = Bench::on(Place::Directory);
     let mount = bench.mount_with("mnt", &["--metrics", "127.0.0.1:0"]);
     let idle = scrape(&mount);
     let count = "vellum_fuse_operation_duration_seconds_count";

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use mounted::store::Place;
 use mounted::{Bench, Mount};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ fn stats(mount: &Mount<'_>) -> Value {
 
 #[test]
 fn operations_requests_and_what_is_uncommitted_are_counted() {
-    let bench = Bench::new();
+    let bench = Bench::on(Place::Directory);
     let mount = bench.mount("mnt");
     let before = stats(&mount);
     assert_eq!(before["operations"]["write"], Value::Null);
