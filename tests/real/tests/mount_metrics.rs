@@ -10,8 +10,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use hyper::Method;
 use mounted::store::Place;
 use mounted::{Bench, Mount};
+use vellum_tests_real::s3::{Arranged, Fault};
 
 /// What was scraped: kinds of metrics, and samples by name and labels.
 #[derive(Debug, Default)]
@@ -138,6 +140,24 @@ fn a_scrape_has_what_was_done_and_what_is_uncommitted_and_no_names() {
     for name in ["secret-name", "repo", "mnt", bench.path("").to_str().unwrap()] {
         assert!(!text.contains(name), "{name} is in {text}");
     }
+    mount.unmount();
+}
+
+#[test]
+fn refusals_of_a_bucket_are_counted_by_outcome_and_the_retries_and_window_that_follow() {
+    let bench = Bench::on(Place::strict());
+    let mount = bench.mount_with("mnt", &["--metrics=127.0.0.1:0"]);
+    assert_eq!(scrape(&mount).of("vellum_store_requests_window", ""), 64.0);
+    fs::write(mount.path("file"), b"text").unwrap();
+    let refused = Arranged::once(Method::PUT, "repo/trees/", Fault::SlowDown);
+    bench.place().server().hooks().arrange(refused);
+    mount.commit();
+    let scraped = scrape(&mount);
+    let throttled = r#"kind="put",outcome="throttled""#;
+    assert_eq!(scraped.of("vellum_store_requests_total", throttled), 1.0);
+    assert_eq!(scraped.of("vellum_store_retries_total", ""), 1.0);
+    assert_eq!(scraped.of("vellum_store_requests_window", ""), 32.0);
+    assert_eq!(scraped.of("vellum_store_requests_in_flight", ""), 0.0);
     mount.unmount();
 }
 
