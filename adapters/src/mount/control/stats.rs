@@ -238,5 +238,9 @@ mod tests {
         let sent = stats(1.0, 9, 1);
         let text = serde_json::to_string(&sent).unwrap();
         assert_eq!(serde_json::from_str::<StatsAnswer>(&text).unwrap(), sent);
+        let mut buckets = Buckets { sum_ns: 7, ..Buckets::default() };
+        buckets.counts[3] = 2;
+        *buckets.counts.last_mut().unwrap() = 1;
+        assert_eq!(Buckets::from(&Times::from(&buckets)), buckets);
     }
 }

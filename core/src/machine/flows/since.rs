@@ -66,5 +66,8 @@ mod tests {
         since.changed();
         since.put_back();
         assert_eq!(since.age_ns(), Some(20));
+        since.now_ns = 50;
+        since.cut();
+        assert_eq!(since.age_ns(), Some(40), "the next commit takes it with what came later");
     }
 }
