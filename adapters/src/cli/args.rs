@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use super::config::show::ConfigArgs;
+use super::log::LogFormat;
 use super::mount_commands::MountCommand;
 use super::own_commands::{CompletionsArgs, ManArgs};
 use super::ref_commands::{BranchArgs, TagArgs};
@@ -20,6 +22,10 @@ pub(super) struct Cli {
     /// Say what is being done; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
+    /// How lines on standard error are written, and those of a daemon's log
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "VELLUM_LOG_FORMAT")]
+    #[arg(default_value = "text")]
+    pub(super) log_format: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -64,6 +70,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     #[command(flatten)]
     Mount(MountCommand),
+    /// Show what options are set to, and where
+    Config(ConfigArgs),
     /// Print what a shell needs to complete the arguments of this program
     Completions(CompletionsArgs),
     /// Print the manual page of this program, or write those of all commands
@@ -81,6 +89,7 @@ impl Command {
             Self::Branch(args) => args.json,
             Self::Tag(args) => args.json,
             Self::Verify(args) => args.json,
+            Self::Config(args) => args.wants_json(),
             Self::Cat(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Mount(command) => command.wants_json(),
         }
@@ -118,7 +127,7 @@ pub(super) struct ImportArgs {
     #[arg(short, long)]
     pub(super) message: Option<String>,
     /// Who made it [default: USER@HOST]
-    #[arg(long)]
+    #[arg(long, env = "VELLUM_AUTHOR")]
     pub(super) author: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]

@@ -87,6 +87,19 @@ impl CliError {
     }
 }
 
+/// The error for a commit of a mount that has no branch to move.
+pub(crate) fn no_branch(point: &str, read_only: bool) -> CliError {
+    CliError::new(
+        Exit::Usage,
+        format!("there is no branch that a commit of {point} could move"),
+        if read_only {
+            "mount a branch (REPO@BRANCH) without --read-only"
+        } else {
+            "mount a branch (REPO@BRANCH) elsewhere, and copy your changes there"
+        },
+    )
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "vellum: {}", self.what)?;

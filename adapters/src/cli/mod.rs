@@ -1,7 +1,9 @@
 //! The `vellum` command line.
 
 mod args;
+mod config;
 mod exit;
+mod log;
 mod mount_commands;
 mod output;
 mod own_commands;
@@ -13,37 +15,47 @@ mod text;
 mod tree_commands;
 mod verify_command;
 
-use std::io::{self, IsTerminal, Write};
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
+pub(crate) use exit::no_branch;
 pub use exit::{CliError, Exit};
+pub(crate) use log::{event, is_json, note, report};
+pub(crate) use progress::spinner;
 pub use text::author;
 pub(crate) use text::{count, number, parse_size, quoted, size};
 
-use args::{Cli, Command};
+use args::Command;
+use config::Unread;
+use log::LogFormat;
 
 /// Runs the command line of this process and answers how it exits.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let cli = match config::parse(arguments.clone()) {
         Ok(cli) => cli,
-        Err(error) => {
-            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
-                report(&usage(&error), true);
-            } else {
-                // Help and version too; a closed pipe is nobody's error.
-                let _ = error.print();
-            }
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        Err(unread) => {
+            log::choose(format_of(&arguments));
+            let error = match unread {
+                Unread::File(error) => error,
+                Unread::Arguments(error) if error.use_stderr() && (json || is_json()) => {
+                    usage(&error)
+                }
+                Unread::Arguments(error) => {
+                    // Help and version too; a closed pipe is nobody's error.
+                    let _ = error.print();
+                    let code = u8::try_from(error.exit_code());
+                    return ExitCode::from(code.unwrap_or(Exit::Usage.code()));
+                }
+            };
+            report(&error, json);
+            return ExitCode::from(error.exit.code());
         }
     };
-    start_log(cli.verbose);
+    log::start(cli.verbose, cli.log_format);
     let json = cli.command.wants_json();
     let exit = match run(cli.command) {
         Ok(exit) => exit,
@@ -55,18 +67,21 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// The format that a command line asks for which can't be read as a whole.
+fn format_of(arguments: &[OsString]) -> LogFormat {
+    let asks = |pair: &[OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    let asked = arguments.windows(2).any(asks)
+        || arguments.iter().any(|argument| argument == "--log-format=json")
+        || std::env::var_os("VELLUM_LOG_FORMAT").is_some_and(|format| format == "json");
+    if asked { LogFormat::Json } else { LogFormat::Text }
+}
+
 /// A command line that can't be read, in the shape of every other error.
 fn usage(error: &clap::Error) -> CliError {
     let text = error.render().to_string();
     let (what, remedy) = text.split_once("\n\n").unwrap_or((&text, ""));
     let what = what.strip_prefix("error: ").unwrap_or(what);
     CliError::new(Exit::Usage, what.trim(), remedy.trim())
-}
-
-/// Says on standard error what went wrong.
-pub(crate) fn report(error: &CliError, json: bool) {
-    let text = if json { error.json().to_string() } else { error.to_string() };
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn run(command: Command) -> Result<Exit, CliError> {
@@ -81,27 +96,10 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Tag(args) => ref_commands::tag(args),
         Command::Verify(args) => verify_command::verify(args),
         Command::Mount(command) => command.run(),
+        Command::Config(args) => config::show::config(args),
         Command::Completions(args) => own_commands::completions(args),
         Command::Man(args) => own_commands::man(args),
     }
-}
-
-/// Warnings go to standard error; with `--verbose` also what is being done.
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    // What libraries log may hold signatures and tokens: only our own words are let through.
-    let ours = Targets::new().with_target("vellum", level).with_target("vellum_core", level);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .with_target(false);
-    // It fails if there is a log already, which is then as good.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
 }
 
 /// Prints a JSON value to standard output, in a line.

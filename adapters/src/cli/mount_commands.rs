@@ -4,19 +4,24 @@ use clap::Subcommand;
 
 use super::{CliError, Exit};
 use crate::mount::{
-    CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs, run_commit, run_diff, run_mount,
-    run_status, run_umount,
+    CommitArgs, DiffArgs, MountArgs, StatsArgs, StatusArgs, UmountArgs, run_commit, run_diff,
+    run_mount, run_stats, run_status, run_umount,
 };
 
 /// Commands of the mount.
 #[derive(Debug, Subcommand)]
 pub(super) enum MountCommand {
     /// Mount a branch, or a snapshot, at an empty directory
-    Mount(MountArgs),
+    Mount(Box<MountArgs>),
     /// Show what is uncommitted in a mount, in figures
     Status(StatusArgs),
     /// List what is uncommitted in a mount, and what a commit would send
     Diff(DiffArgs),
+    /// Show what a mount does, and how long that takes
+    ///
+    /// Figures are those since the mount began; with --watch those of each time between two
+    /// looks. Times are known to within a fifth.
+    Stats(StatsArgs),
     /// Publish what is uncommitted in a mount as one new snapshot
     Commit(CommitArgs),
     /// Unmount; refuses while anything is uncommitted
@@ -29,6 +34,7 @@ impl MountCommand {
             Self::Mount(args) => args.json,
             Self::Status(args) => args.json,
             Self::Diff(args) => args.json,
+            Self::Stats(args) => args.json,
             Self::Commit(args) => args.json,
             Self::Umount(args) => args.json,
         }
@@ -36,9 +42,10 @@ impl MountCommand {
 
     pub(super) fn run(self) -> Result<Exit, CliError> {
         match self {
-            Self::Mount(args) => run_mount(args),
+            Self::Mount(args) => run_mount(*args),
             Self::Status(args) => run_status(args),
             Self::Diff(args) => run_diff(args),
+            Self::Stats(args) => run_stats(args),
             Self::Commit(args) => run_commit(args),
             Self::Umount(args) => run_umount(args),
         }

@@ -2,12 +2,14 @@
 //! and then, always on standard error.
 
 use std::future::Future;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::log::{is_json, note};
 
 /// How often a terminal is redrawn.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -20,7 +22,7 @@ pub(super) async fn shown<T>(
     say: impl Fn() -> String,
     work: impl Future<Output = T>,
 ) -> T {
-    let bar = (!quiet && io::stderr().is_terminal()).then(spinner);
+    let bar = (!quiet && !is_json() && io::stderr().is_terminal()).then(spinner);
     let mut work = pin!(work);
     let mut last_line = Instant::now();
     loop {
@@ -41,14 +43,15 @@ pub(super) async fn shown<T>(
             }
             None if !quiet && last_line.elapsed() >= LINE => {
                 last_line = Instant::now();
-                let _ = writeln!(io::stderr(), "{}", say());
+                note(&say());
             }
             None => {}
         }
     }
 }
 
-fn spinner() -> ProgressBar {
+/// A line that is redrawn on a terminal.
+pub(crate) fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     // Without a style of ours it would still be shown, in its own.
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {

@@ -8,6 +8,7 @@
 mod clock;
 mod kernel;
 mod pool;
+mod sent;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -19,15 +20,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use vellum_core::conc::{Fast, Handover, Shared};
 use vellum_core::machine::{Job, Machine, MountSpec, Product};
-use vellum_core::shapes::{Attr, Effect, Effects, Input, Op, Outcome, Reply, StatFs, WriteFlags};
+use vellum_core::shapes::{
+    Attr, Effect, Effects, Input, Key, Op, Outcome, Reply, StatFs, StoreOutcome, WriteFlags,
+};
 use vellum_core::words::{EffectId, Errno, Fh, Ino, Ticket};
 
+use crate::figures::{Operation, Operations};
 use crate::store::ObjectStore;
 pub use kernel::KernelCache;
 use kernel::{Kernel, Tell};
+use sent::Sent;
+pub use sent::{Phase, SoFar};
 
 /// Called once with the reply to a request.
 pub type Responder = Box<dyn FnOnce(Result<Reply, Errno>) + Send + Sync>;
@@ -38,13 +44,20 @@ pub struct Host {
     inner: Arc<Inner>,
 }
 
+/// A request that waits for its reply.
+struct Parked {
+    responder: Responder,
+    /// What it is and when it came, if its time is counted.
+    since: Option<(Operation, u64)>,
+}
+
 /// What a store has room for that has no bound.
 const UNBOUNDED_BYTES: u64 = 1 << 50;
 
 struct Inner {
     shared: Arc<Shared>,
     machine: Handover<Machine, Input<Product>>,
-    parked: DashMap<Ticket, Responder>,
+    parked: DashMap<Ticket, Parked>,
     next_ticket: AtomicU64,
     closed: AtomicBool,
     /// Handles that may hold a shared writable mapping, so that the kernel may hold data of
@@ -54,6 +67,8 @@ struct Inner {
     /// tells nobody but the program, at msync or close.
     refused_page: Mutex<Option<Errno>>,
     store: Arc<dyn ObjectStore>,
+    operations: Operations,
+    sent: Sent,
     runtime: Handle,
     pool: pool::Pool,
     arm: timers::Arm,
@@ -90,6 +105,8 @@ impl Host {
                 mappable: DashMap::new(),
                 refused_page: Mutex::new(None),
                 store,
+                operations: Operations::default(),
+                sent: Sent::default(),
                 runtime,
                 pool,
                 arm,
@@ -105,7 +122,8 @@ impl Host {
         let is_page = matches!(&op, Op::Write { flags, .. } if flags.from_cache);
         let responder = if is_page { self.watch_page(responder) } else { responder };
         let ticket = self.next_ticket();
-        self.inner.parked.insert(ticket, responder);
+        let since = Operation::of(&op).map(|operation| (operation, clock::mono_ns()));
+        self.inner.parked.insert(ticket, Parked { responder, since });
         if self.inner.closed.load(Ordering::Acquire) {
             self.answer(ticket, Err(Errno::Io));
             return;
@@ -156,9 +174,10 @@ impl Host {
         data: &[u8],
         flags: WriteFlags,
     ) -> Option<Result<u32, Errno>> {
-        let wall = clock::wall();
+        let (wall, began_ns) = (clock::wall(), clock::mono_ns());
         let write = || self.inner.shared.try_write(fh, wall, offset, data, flags);
         let written = self.fast(fh, write);
+        self.count(Operation::Write, began_ns, written.is_some());
         if let Some(Err(errno)) = written
             && flags.from_cache
         {
@@ -192,17 +211,60 @@ impl Host {
         len: u32,
         out: &mut Vec<u8>,
     ) -> Option<Result<(), Errno>> {
-        self.fast(fh, || self.inner.shared.try_read(fh, offset, len, out))
+        let began_ns = clock::mono_ns();
+        let read = self.fast(fh, || self.inner.shared.try_read(fh, offset, len, out));
+        self.count(Operation::Read, began_ns, read.is_some());
+        read
     }
 
     /// Attributes of a regular file. `None` asks the caller to request them.
     #[must_use]
     pub fn try_getattr(&self, ino: Ino) -> Option<Result<Attr, Errno>> {
-        match self.inner.shared.try_getattr(ino) {
+        let began_ns = clock::mono_ns();
+        let attr = match self.inner.shared.try_getattr(ino) {
             Fast::Done(attr) => Some(Ok(attr)),
             Fast::Failed(errno) => Some(Err(errno)),
             Fast::Slow(_) => None,
+        };
+        self.count(Operation::GetAttr, began_ns, attr.is_some());
+        attr
+    }
+
+    /// Counts a request that is answered, from its handler to its answer. One that is not is
+    /// counted when its reply comes.
+    fn count(&self, operation: Operation, began_ns: u64, is_answered: bool) {
+        if is_answered {
+            let took_ns = clock::mono_ns().saturating_sub(began_ns);
+            self.inner.operations.record(operation, took_ns);
         }
+    }
+
+    /// How long requests of the kernel took.
+    pub(crate) fn operations(&self) -> &Operations {
+        &self.inner.operations
+    }
+
+    /// Most bytes of file data that may be in memory.
+    pub(crate) fn memory_limit_bytes(&self) -> u64 {
+        self.inner.shared.memory_limit_bytes()
+    }
+
+    /// Says to `listener` how far the commit is that is about to be asked for, until
+    /// [`Host::commit_ended`].
+    pub fn commit_begins(&self, listener: mpsc::Sender<SoFar>) {
+        self.inner.sent.begin(listener);
+    }
+
+    /// Nobody is told any more.
+    pub fn commit_ended(&self) {
+        self.inner.sent.end();
+    }
+
+    /// Keys of the objects that were put since this was last asked: those of the commit that was
+    /// published. None when they were too many to remember.
+    #[must_use]
+    pub fn take_sent(&self) -> Option<Vec<Key>> {
+        self.inner.sent.take()
     }
 
     /// Remembers that programs may map `fh`, a handle of `ino`, shared and writable.
@@ -322,10 +384,14 @@ impl Host {
             match effect {
                 Effect::Reply(ticket, reply) => self.answer(ticket, reply),
                 Effect::Store(id, request) => {
+                    let put = self.inner.sent.asked(&request);
                     let (host, answer) = (self.clone(), self.inner.store.request(request));
                     self.inner.runtime.spawn(async move {
-                        let outcome = Outcome::Store(answer.await);
-                        host.complete(id, outcome);
+                        let outcome = answer.await;
+                        if let (Some(put), StoreOutcome::Stored { .. }) = (put, &outcome) {
+                            host.inner.sent.stored(put);
+                        }
+                        host.complete(id, Outcome::Store(outcome));
                     });
                 }
                 Effect::Compute(id, job) => job_owed(id, job),
@@ -347,7 +413,10 @@ impl Host {
 
     fn answer(&self, ticket: Ticket, reply: Result<Reply, Errno>) {
         // Absent: nobody waits for it, or the host was closed and has answered.
-        if let Some((_, responder)) = self.inner.parked.remove(&ticket) {
+        if let Some((_, Parked { responder, since })) = self.inner.parked.remove(&ticket) {
+            if let Some((operation, began_ns)) = since {
+                self.count(operation, began_ns, true);
+            }
             responder(reply);
         }
     }
@@ -372,8 +441,8 @@ impl Inner {
     fn answer_all(&self) {
         let tickets: Vec<Ticket> = self.parked.iter().map(|parked| *parked.key()).collect();
         for ticket in tickets {
-            if let Some((_, responder)) = self.parked.remove(&ticket) {
-                responder(Err(Errno::Io));
+            if let Some((_, parked)) = self.parked.remove(&ticket) {
+                (parked.responder)(Err(Errno::Io));
             }
         }
     }

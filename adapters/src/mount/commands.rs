@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
+use super::args::{DiffArgs, MountArgs, StatusArgs, UmountArgs};
+use super::commit::commit_text;
 use super::control::client;
 use super::control::protocol::{
     Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
@@ -12,7 +13,7 @@ use super::control::protocol::{
 use super::interrupt::Watch;
 use super::unmount::clear_dead;
 use super::{background, open, point};
-use crate::cli::{CliError, Exit, author, count, number, print, quoted, size};
+use crate::cli::{CliError, Exit, author, count, print, quoted, size};
 
 /// Changes that `umount` lists before it says how many more there are.
 const LISTED: usize = 20;
@@ -57,6 +58,14 @@ pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
+/// What is mounted at `point`, if its daemon answers.
+pub(crate) fn source_of(point: &Path) -> Option<String> {
+    match client::ask(point, Command::Status) {
+        Ok(Answer::Status(status)) => Some(status.mount.source),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Lists what is uncommitted. Exits with [`Exit::Differs`] when there is anything.
 ///
 /// # Errors
@@ -70,21 +79,6 @@ pub fn run_diff(args: DiffArgs) -> Result<Exit, CliError> {
         print(&diff_text(&diff, usize::MAX))?;
     }
     Ok(if diff.changes.is_empty() { Exit::Ok } else { Exit::Differs })
-}
-
-/// Publishes what is uncommitted.
-///
-/// # Errors
-/// The branch was moved, the store refused, or nothing is mounted there.
-pub fn run_commit(args: CommitArgs) -> Result<Exit, CliError> {
-    let signed = Signed { author: args.author.unwrap_or_else(author), message: args.message };
-    let watch = watch("the commit", &args.mount_point, args.json);
-    let answer = client::ask(&args.mount_point, Command::Commit(signed));
-    watch.give_way();
-    let Answer::Commit(commit) = answer? else { return Err(unexpected()) };
-    let shown = if args.json { print_json(&json!(commit)) } else { print(&commit_text(&commit)) };
-    shown.map_err(|error| not_shown(commit_text(&commit).trim_end(), error))?;
-    Ok(Exit::Ok)
 }
 
 /// Unmounts. Exits with [`Exit::Differs`], and stays mounted, while anything is uncommitted and
@@ -119,9 +113,11 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
             print(&diff_text(&dirty.diff, LISTED))?;
             Err(uncommitted_kept(&args.mount_point, dirty.can_commit))
         }
-        Answer::Mounted(_) | Answer::Status(_) | Answer::Diff(_) | Answer::Commit(_) => {
-            Err(unexpected())
-        }
+        Answer::Mounted(_)
+        | Answer::Status(_)
+        | Answer::Diff(_)
+        | Answer::Stats(_)
+        | Answer::Commit(_) => Err(unexpected()),
     }
 }
 
@@ -149,7 +145,7 @@ fn uncommitted_kept(point: &Path, can_commit: bool) -> CliError {
 }
 
 /// Says on Ctrl-C that the daemon goes on with `work`.
-fn watch(work: &'static str, point: &Path, json: bool) -> Watch {
+pub(super) fn watch(work: &'static str, point: &Path, json: bool) -> Watch {
     let point = point.to_path_buf();
     Watch::start(json, move || {
         let what = format!("interrupted; {work} of {} goes on in its daemon", point.display());
@@ -159,7 +155,7 @@ fn watch(work: &'static str, point: &Path, json: bool) -> Watch {
 }
 
 /// The error for what was done, `done`, and could not be told.
-fn not_shown(done: &str, error: CliError) -> CliError {
+pub(super) fn not_shown(done: &str, error: CliError) -> CliError {
     CliError { what: format!("{done}; but {}", error.what), ..error }
 }
 
@@ -182,7 +178,7 @@ fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
     }
 }
 
-fn print_json(value: &Value) -> Result<(), CliError> {
+pub(super) fn print_json(value: &Value) -> Result<(), CliError> {
     print(&format!("{value}\n"))
 }
 
@@ -200,9 +196,15 @@ fn status_text(status: &StatusAnswer) -> String {
         (true, true) => format!("{changed} changed, {dirty} in memory only; committing"),
     };
     lines.push(("uncommitted", uncommitted));
+    if let Some(oldest) = status.oldest_dirty_seconds {
+        lines.push(("oldest edit", format!("{oldest:.0} s ago")));
+    }
     lines.push(("memory", size(status.memory_bytes)));
     if let Some(log) = &status.mount.log {
         lines.push(("log", log.clone()));
+    }
+    if let Some(metrics) = &status.mount.metrics {
+        lines.push(("metrics", format!("http://{metrics}/metrics")));
     }
     if !status.mounted {
         lines.push(("note", "unmounted behind the daemon's back; the changes are held".into()));
@@ -210,7 +212,7 @@ fn status_text(status: &StatusAnswer) -> String {
     lines.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
 }
 
-fn diff_text(diff: &DiffAnswer, most: usize) -> String {
+pub(super) fn diff_text(diff: &DiffAnswer, most: usize) -> String {
     let mut text = String::new();
     for change in diff.changes.iter().take(most) {
         let mark = match change.change.as_str() {
@@ -240,18 +242,7 @@ fn escaped(path: &str) -> String {
         .collect()
 }
 
-fn commit_text(commit: &CommitAnswer) -> String {
-    let CommitAnswer { snapshot, committed, objects, bytes } = commit;
-    match snapshot {
-        Some(snapshot) if *committed => {
-            format!("committed {snapshot}: {} objects, {}\n", number(*objects), size(*bytes))
-        }
-        Some(snapshot) => format!("nothing to commit; the branch is at {snapshot}\n"),
-        None => "nothing to commit; the branch is empty\n".into(),
-    }
-}
-
-fn unexpected() -> CliError {
+pub(super) fn unexpected() -> CliError {
     let what = "the daemon gave the answer to another command";
     CliError::new(Exit::NotMounted, what, "use the vellum that mounted it")
 }

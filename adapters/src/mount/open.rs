@@ -12,8 +12,9 @@ use vellum_core::words::Limits;
 use super::args::MountArgs;
 use super::control::place::Place;
 use super::control::protocol::MountedAnswer;
-use super::daemon::Daemon;
-use super::{background, point};
+use super::daemon::{Daemon, Sides};
+use super::notify::Notify;
+use super::{background, metrics, point};
 use crate::cli::{CliError, Exit};
 use crate::fuse::{OpenMode, Options};
 use crate::host::Host;
@@ -37,6 +38,7 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
     // Held to the end of the process.
     let _claim = place.claim(&point)?;
     let (location, name) = address(args)?;
+    let metrics = args.metrics.map(metrics::bind).transpose()?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("vellum")
@@ -49,8 +51,12 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
     let served = runtime.block_on(async {
         let (host, repo, can_commit) = host(args, (&location, &name), runtime.handle()).await?;
         let source = format!("{}@{name}", location.address.display());
-        let about = about(args, &point, &place, source, can_commit);
-        let served = serve_host(args, (&host, repo), (&point, &place), about, ready).await;
+        let about = MountedAnswer {
+            metrics: metrics.as_ref().map(|(_, address)| address.to_string()),
+            ..about(args, &point, &place, source, can_commit)
+        };
+        let sides = Sides { metrics: metrics.map(|(listener, _)| listener), notify: notify(args) };
+        let served = serve_host(args, (&host, repo), (&point, &place), (about, sides), ready).await;
         host.close();
         served
     });
@@ -67,7 +73,7 @@ async fn serve_host(
     args: &MountArgs,
     (host, repo): (&Host, Arc<Repo>),
     (point, place): (&Path, &Place),
-    about: MountedAnswer,
+    (about, sides): (MountedAnswer, Sides),
     ready: impl FnOnce(MountedAnswer),
 ) -> Result<Exit, CliError> {
     let options = Options {
@@ -78,6 +84,7 @@ async fn serve_host(
     };
     let told = about.clone();
     let point = point.to_path_buf();
+    let about = (about, sides);
     Daemon::run((host.clone(), repo), place, point, options, about, || ready(told)).await
 }
 
@@ -93,9 +100,15 @@ fn about(
         source,
         read_only: args.read_only,
         can_commit,
+        metrics: None,
         log: background::is_daemon().then(|| place.log.to_string_lossy().into_owned()),
         pid: std::process::id(),
     }
+}
+
+/// Only a daemon that stays in the foreground is the service itself.
+fn notify(args: &MountArgs) -> Notify {
+    if args.foreground { Notify::from_environment() } else { Notify::nobody() }
 }
 
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.

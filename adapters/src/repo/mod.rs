@@ -52,6 +52,7 @@ pub use list::{List, ListWhat, Listed};
 pub use names::{Named, Naming, NamingError, RefRow, list_refs};
 pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
+pub(crate) use verify::read_back;
 pub use verify::{Bad, NeededBy, Percent, Report, Sample, Verify, What};
 
 use crate::store::{DirStore, Location, Meant, OpenError, Store};

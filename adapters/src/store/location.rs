@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use aws_credential_types::Credentials;
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 
 use super::error::OpenError;
 use super::keys::check_key;
@@ -25,25 +26,31 @@ pub struct Location {
 #[command(next_help_heading = "Bucket options")]
 pub struct StoreOptions {
     /// URL of an S3-compatible server, such as https://minio.example:9000
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "VELLUM_ENDPOINT_URL")]
     pub endpoint_url: Option<String>,
     /// Region of the bucket
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "VELLUM_REGION")]
     pub region: Option<String>,
     /// Profile of the AWS configuration files
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "VELLUM_PROFILE")]
     pub profile: Option<String>,
     /// Name the bucket in the path of URLs, not in the host name
-    #[arg(long)]
+    #[arg(long, env = "VELLUM_PATH_STYLE", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     pub path_style: bool,
     /// Send requests without credentials, to read a public bucket
-    #[arg(long)]
+    #[arg(long, env = "VELLUM_NO_SIGN_REQUEST", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     pub no_sign_request: bool,
     /// Refuse a bucket that another account owns
-    #[arg(long, value_name = "ACCOUNT")]
+    #[arg(long, value_name = "ACCOUNT", env = "VELLUM_EXPECTED_BUCKET_OWNER")]
     pub expected_bucket_owner: Option<String>,
     /// Ask for this server-side encryption of what is written: AES256, or the id of a KMS key
-    #[arg(long, value_name = "AES256|KEY")]
+    #[arg(long, value_name = "AES256|KEY", env = "VELLUM_SSE")]
     pub sse: Option<String>,
     /// Credentials of a program that has its own; none are looked for then.
     #[arg(skip)]

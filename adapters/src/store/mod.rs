@@ -16,11 +16,13 @@ mod testing;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use vellum_core::shapes::{Counts, StoreOutcome, StoreRequest};
 
+use crate::figures::{RequestKind, Requests};
 pub use dir::DirStore;
 pub use error::OpenError;
 pub(crate) use error::os_words;
@@ -48,6 +50,11 @@ pub trait ObjectStore: Send + Sync {
     fn is_gone(&self) -> bool {
         false
     }
+
+    /// How many requests it takes at once, where it has such a bound.
+    fn window(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// An opened store.
@@ -55,6 +62,7 @@ pub struct Store {
     backend: Arc<dyn ObjectStore>,
     address: PathBuf,
     counts: Arc<Mutex<Counts>>,
+    requests: Arc<Requests>,
     hooks: Option<Arc<hooks::Hooks>>,
 }
 
@@ -70,15 +78,17 @@ impl Store {
             Meant::Bucket(place) => Arc::new(S3Store::open(place, &location.options).await?),
         };
         let hooks = hooks::Hooks::from_environment()?.map(Arc::new);
-        let (address, counts) = (location.address.clone(), Arc::default());
-        Ok(Arc::new(Self { backend, address, counts, hooks }))
+        let (counts, requests) = (Arc::default(), Arc::default());
+        let address = location.address.clone();
+        Ok(Arc::new(Self { backend, address, counts, requests, hooks }))
     }
 
     /// A store over any backend, without hooks.
     #[must_use]
     pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
-        let counts = Arc::default();
-        Arc::new(Self { backend, address: address.to_path_buf(), counts, hooks: None })
+        let (counts, requests) = (Arc::default(), Arc::default());
+        let address = address.to_path_buf();
+        Arc::new(Self { backend, address, counts, requests, hooks: None })
     }
 
     /// Where the store is, as it was given.
@@ -92,13 +102,20 @@ impl Store {
     pub fn counts(&self) -> Counts {
         *self.counts.lock()
     }
+
+    /// What was asked of the store, what it answered, and how long that took.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
 }
 
 impl ObjectStore for Store {
     fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome> {
         let (counts, hooks) = (Arc::clone(&self.counts), self.hooks.clone());
-        let backend = Arc::clone(&self.backend);
+        let (backend, requests) = (Arc::clone(&self.backend), Arc::clone(&self.requests));
         Box::pin(async move {
+            let (kind, began) = (RequestKind::of(&request), Instant::now());
+            let under_way = requests.asked();
             let asked = counts.lock().asked(&request);
             let refused = match &hooks {
                 Some(hooks) => hooks.before(&request).await,
@@ -109,6 +126,7 @@ impl ObjectStore for Store {
                 None => backend.request(request).await,
             };
             counts.lock().answered(asked, &outcome);
+            under_way.answered(kind, &outcome, began.elapsed());
             outcome
         })
     }
@@ -123,5 +141,9 @@ impl ObjectStore for Store {
 
     fn is_gone(&self) -> bool {
         self.backend.is_gone()
+    }
+
+    fn window(&self) -> Option<usize> {
+        self.backend.window()
     }
 }

@@ -48,6 +48,12 @@ impl Shared {
         }
     }
 
+    /// Most bytes of file data that may be in memory.
+    #[must_use]
+    pub fn memory_limit_bytes(&self) -> u64 {
+        self.limits.memory_bytes
+    }
+
     /// Writes all of `data` at `offset`, as one step.
     #[inline]
     pub fn try_write(

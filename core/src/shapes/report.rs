@@ -18,6 +18,12 @@ pub struct Status {
     pub dirty_bytes: u64,
     /// Bytes of file data in memory, clean ones included.
     pub memory_bytes: u64,
+    /// Changed regular files.
+    pub dirty_files: u64,
+    /// How long the oldest uncommitted change has been so, in nanoseconds; none when there is none.
+    pub oldest_ns: Option<u64>,
+    /// Store requests that were sent again since the mount began.
+    pub retries: u64,
     /// Whether a commit is under way.
     pub committing: bool,
     /// Whether anything is uncommitted.

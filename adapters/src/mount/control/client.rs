@@ -12,7 +12,7 @@ use rustix::net::{
 
 use super::super::point;
 use super::place::Place;
-use super::protocol::{Answer, Command, Request, Response, VERSION, line};
+use super::protocol::{Answer, Command, Progress, Request, Response, Said, VERSION, line};
 use crate::cli::{CliError, Exit, quoted};
 
 /// How long a daemon may take to accept a connection, and a request that changes nothing.
@@ -21,6 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Asks the daemon of the mount at `path`. What only looks or commits may be asked from inside
 /// the mount too.
 pub(in crate::mount) fn ask(path: &Path, command: Command) -> Result<Answer, CliError> {
+    ask_and_hear(path, command, |_| ())
+}
+
+/// As [`ask`]; `hear` is told what is said before the answer.
+pub(in crate::mount) fn ask_and_hear(
+    path: &Path,
+    command: Command,
+    mut hear: impl FnMut(Progress),
+) -> Result<Answer, CliError> {
     let (mut stream, point) = connect(path)?;
     let shown = path.display();
     if matches!(command, Command::Unmount(_)) && point::resolve(path).ok().as_ref() != Some(&point)
@@ -37,13 +46,21 @@ pub(in crate::mount) fn ask(path: &Path, command: Command) -> Result<Answer, Cli
         CliError::new(Exit::NotMounted, what, remedy)
     };
     // Those that change something may not be given up: they might be done later all the same.
-    let bounded = matches!(command, Command::Status | Command::Diff);
+    let bounded = matches!(command, Command::Status | Command::Diff | Command::Stats);
     stream.write_all(line(&Request { v: VERSION, command }).as_bytes()).map_err(lost)?;
     if bounded {
         wait_until_taken(&stream, &point)?;
     }
+    let mut lines = BufReader::new(stream);
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(lost)?;
+    loop {
+        answer.clear();
+        lines.read_line(&mut answer).map_err(lost)?;
+        match serde_json::from_str::<Said>(&answer) {
+            Ok(said) => hear(said.progress),
+            Err(_) => break,
+        }
+    }
     if answer.trim().is_empty() {
         return Err(lost(io::ErrorKind::UnexpectedEof.into()));
     }

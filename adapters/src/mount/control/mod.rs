@@ -6,3 +6,4 @@ pub(super) mod client;
 pub(super) mod place;
 pub(super) mod protocol;
 pub(super) mod server;
+pub(super) mod stats;

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use vellum_core::format::Hash;
 use vellum_core::shapes::{Change, ChangeKind, Counts, Diff, FileKind, Status};
 
+use super::stats::StatsAnswer;
 use crate::cli::{CliError, Exit};
 
 /// Version of the protocol. Both sides must be of the same one.
-pub(in crate::mount) const VERSION: u32 = 1;
+pub(in crate::mount) const VERSION: u32 = 2;
 
 /// Sent as soon as a command is taken, before its answer: blanks before JSON mean nothing.
 pub(in crate::mount) const TAKEN: &[u8] = b" ";
@@ -32,8 +33,10 @@ pub(in crate::mount) enum Command {
     Status,
     /// What is uncommitted, path by path.
     Diff,
+    /// What was done since the mount began, in figures.
+    Stats,
     /// Publish it.
-    Commit(Signed),
+    Commit(Signed, How),
     /// Unmount, and end the daemon.
     Unmount(Uncommitted),
 }
@@ -45,6 +48,35 @@ pub(in crate::mount) struct Signed {
     pub(in crate::mount) author: String,
     /// What it is about.
     pub(in crate::mount) message: String,
+}
+
+/// How a commit is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct How {
+    /// Read what was put back, and compare it with its names.
+    pub(in crate::mount) verify: bool,
+    /// Say how far it is, in lines of [`Said`] before the answer.
+    pub(in crate::mount) progress: bool,
+}
+
+/// A line before the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct Said {
+    /// How far the command is.
+    pub(in crate::mount) progress: Progress,
+}
+
+/// How far a commit is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct Progress {
+    /// What it is at: `collect`, `data`, `trees`, `snapshot`, `publish`, `verify` or `done`.
+    pub(in crate::mount) phase: String,
+    /// Objects put so far.
+    pub(in crate::mount) objects: u64,
+    /// Bytes put so far.
+    pub(in crate::mount) bytes: u64,
+    /// Objects read back so far.
+    pub(in crate::mount) verified: u64,
 }
 
 /// What happens to uncommitted changes on unmounting.
@@ -78,6 +110,8 @@ pub(in crate::mount) enum Answer {
     Status(StatusAnswer),
     /// Diff.
     Diff(DiffAnswer),
+    /// Stats.
+    Stats(StatsAnswer),
     /// Commit.
     Commit(CommitAnswer),
     /// Unmount: with what was committed on the way.
@@ -99,12 +133,14 @@ pub(in crate::mount) struct MountedAnswer {
     pub(in crate::mount) can_commit: bool,
     /// What the daemon has to say is in this file; none when it says it on a terminal.
     pub(in crate::mount) log: Option<String>,
+    /// Figures for Prometheus are served at this address.
+    pub(in crate::mount) metrics: Option<String>,
     /// The daemon's process.
     pub(in crate::mount) pid: u32,
 }
 
 /// What is uncommitted, in figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::mount) struct StatusAnswer {
     /// The mount.
     pub(in crate::mount) mount: MountedAnswer,
@@ -123,6 +159,10 @@ pub(in crate::mount) struct StatusAnswer {
     pub(in crate::mount) changed_inodes: u64,
     /// Bytes that are in memory only.
     pub(in crate::mount) dirty_bytes: u64,
+    /// Changed regular files.
+    pub(in crate::mount) dirty_files: u64,
+    /// How long the oldest uncommitted change has been so, in seconds.
+    pub(in crate::mount) oldest_dirty_seconds: Option<f64>,
     /// Bytes of file data in memory.
     pub(in crate::mount) memory_bytes: u64,
     /// What was asked of the store since the mount was started.
@@ -146,6 +186,8 @@ impl StatusAnswer {
             committing: status.committing,
             changed_inodes: status.changed_inodes,
             dirty_bytes: status.dirty_bytes,
+            dirty_files: status.dirty_files,
+            oldest_dirty_seconds: status.oldest_ns.map(seconds),
             memory_bytes: status.memory_bytes,
             requests,
         }
@@ -231,6 +273,8 @@ pub(in crate::mount) struct CommitAnswer {
     pub(in crate::mount) objects: u64,
     /// Bytes put.
     pub(in crate::mount) bytes: u64,
+    /// Objects that were read back and compared with their names, if that was asked.
+    pub(in crate::mount) verified: Option<u64>,
 }
 
 /// A command that failed.
@@ -271,6 +315,11 @@ impl From<Failure> for CliError {
     }
 }
 
+/// Nanoseconds as seconds.
+pub(in crate::mount) fn seconds(ns: u64) -> f64 {
+    std::time::Duration::from_nanos(ns).as_secs_f64()
+}
+
 /// `value` as one line.
 pub(in crate::mount) fn line(value: &impl Serialize) -> String {
     let mut line = serde_json::to_string(value).expect("strings and numbers always encode");
@@ -292,7 +341,8 @@ mod tests {
         for command in [
             Command::Status,
             Command::Diff,
-            Command::Commit(signed.clone()),
+            Command::Stats,
+            Command::Commit(signed.clone(), How { verify: true, progress: false }),
             Command::Unmount(Uncommitted::Refuse),
             Command::Unmount(Uncommitted::Commit(signed)),
             Command::Unmount(Uncommitted::Discard),

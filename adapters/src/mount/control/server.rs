@@ -3,21 +3,36 @@
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::future::{Either, select};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 use super::place::OVERRIDE;
 use super::protocol::{
-    Answer, Command, Failure, REQUEST_MAX_BYTES, Request, Response, TAKEN, VERSION, line,
+    Answer, Command, Failure, Progress, REQUEST_MAX_BYTES, Request, Response, Said, TAKEN, VERSION,
+    line,
 };
 use crate::cli::{CliError, Exit};
 
+/// Takes what is said before the answer; what it has no room for may be left out.
+pub(in crate::mount) type Say = mpsc::Sender<Progress>;
+
+/// Lines that may wait for a reader who is slow.
+const SAID_MAX: usize = 64;
+
 /// What to do with a command.
 pub(in crate::mount) trait Serve: Send + Sync + 'static {
-    /// Carries out `command`.
-    fn serve(&self, command: Command) -> impl Future<Output = Result<Answer, CliError>> + Send;
+    /// Carries out `command`. What `say` is told goes before the answer.
+    fn serve(
+        &self,
+        command: Command,
+        say: Say,
+    ) -> impl Future<Output = Result<Answer, CliError>> + Send;
 
     /// Called once for each command, when its answer, if it is none of an error, was sent.
     fn answered(&self, answer: Option<&Answer>);
@@ -96,12 +111,38 @@ async fn talk(stream: UnixStream, serve: &impl Serve) -> io::Result<()> {
         };
         // Whoever asked may have gone: what was asked is done all the same.
         drop(write.write_all(TAKEN).await);
-        let result = serve.serve(command).await.map_err(Failure::from);
+        let result = aloud(serve, command, &mut write).await.map_err(Failure::from);
         let response = Response { v: VERSION, result };
         let sent = write.write_all(line(&response).as_bytes()).await;
         serve.answered(response.result.as_ref().ok());
         sent?;
     }
+}
+
+/// Carries out `command`, and writes what it says meanwhile.
+async fn aloud(
+    serve: &impl Serve,
+    command: Command,
+    write: &mut OwnedWriteHalf,
+) -> Result<Answer, CliError> {
+    let (say, mut said) = mpsc::channel(SAID_MAX);
+    let mut work = pin!(serve.serve(command, say));
+    let done = loop {
+        match select(work.as_mut(), pin!(said.recv())).await {
+            Either::Left((done, _)) => break done,
+            Either::Right((Some(progress), _)) => tell(write, progress).await,
+            Either::Right((None, _)) => break work.await,
+        }
+    };
+    while let Ok(progress) = said.try_recv() {
+        tell(write, progress).await;
+    }
+    done
+}
+
+/// Whoever asked may have gone.
+async fn tell(write: &mut OwnedWriteHalf, progress: Progress) {
+    drop(write.write_all(line(&Said { progress }).as_bytes()).await);
 }
 
 fn parse(request: &str) -> Result<Command, CliError> {

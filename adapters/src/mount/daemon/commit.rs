@@ -2,16 +2,39 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use vellum_core::shapes::{CommitResult, Op, Reply, StoreError};
+use futures::future::{Either, select};
+use tokio::sync::mpsc;
+use vellum_core::shapes::{CommitResult, Key, Op, Reply, StoreError};
+use vellum_core::words::Errno;
 
-use super::super::control::protocol::{CommitAnswer, Signed};
+use super::super::control::protocol::{CommitAnswer, How, Progress, Signed};
+use super::super::control::server::Say;
 use super::{Daemon, odd};
-use crate::cli::{CliError, Exit, quoted};
+use crate::cli::{CliError, Exit, no_branch, quoted};
+use crate::host::SoFar;
+use crate::repo::{What, read_back};
 use crate::store::ObjectStore;
 
+/// Events of a commit that may wait to be handed on.
+const EVENTS_MAX: usize = 64;
+
+/// How often is said how far reading back is.
+const EVERY: Duration = Duration::from_millis(100);
+
 impl Daemon {
-    pub(super) async fn commit(&self, signed: Signed) -> Result<CommitAnswer, CliError> {
+    /// Publishes what is uncommitted; `say` hears how far that is, if that was asked.
+    pub(super) async fn commit(
+        &self,
+        signed: Signed,
+        how: How,
+        say: Option<&Say>,
+    ) -> Result<CommitAnswer, CliError> {
+        let say = say.filter(|_| how.progress);
+        tell(say, SoFar::default(), 0, None).await;
         self.repo.check_conditions().await?;
         self.flush().await?;
         self.no_page_was_refused()?;
@@ -20,10 +43,20 @@ impl Daemon {
             let what = format!("can't get a random number for the commit: {error}");
             CliError::new(Exit::Store, what, "make /dev/urandom readable, then run it again")
         })?;
-        match self.host.ask(Op::Commit { author, message, attempt }).await {
+        match self.publish(Op::Commit { author, message, attempt }, say).await {
             Ok(Reply::Commit(result)) => {
-                let answer = self.committed(result)?;
+                let mut answer = self.committed(result)?;
                 self.warned.lock().committed();
+                if answer.committed {
+                    // What is kept for this commit is nobody's any more.
+                    let sent = self.host.take_sent();
+                    if how.verify {
+                        answer.verified = Some(self.read_back(sent, &answer, say).await?);
+                    }
+                }
+                let CommitAnswer { objects, bytes, verified, .. } = answer;
+                let so_far = SoFar { objects, bytes, ..SoFar::default() };
+                tell(say, so_far, verified.unwrap_or(0), Some("done")).await;
                 Ok(answer)
             }
             Ok(other) => Err(odd(&other)),
@@ -31,20 +64,99 @@ impl Daemon {
         }
     }
 
+    /// Asks the core for a commit, and hands on how far it is.
+    async fn publish(&self, commit: Op, say: Option<&Say>) -> Result<Reply, Errno> {
+        let Some(say) = say else { return self.host.ask(commit).await };
+        let (sender, mut heard) = mpsc::channel(EVENTS_MAX);
+        self.host.commit_begins(sender);
+        let mut work = pin!(self.host.ask(commit));
+        let done = loop {
+            match select(work.as_mut(), pin!(heard.recv())).await {
+                Either::Left((done, _)) => break done,
+                Either::Right((Some(so_far), _)) => tell(Some(say), so_far, 0, None).await,
+                Either::Right((None, _)) => break work.await,
+            }
+        };
+        self.host.commit_ended();
+        while let Ok(so_far) = heard.try_recv() {
+            tell(Some(say), so_far, 0, None).await;
+        }
+        done
+    }
+
+    /// Reads back what a commit put, and answers how many objects that were.
+    async fn read_back(
+        &self,
+        keys: Option<Vec<Key>>,
+        commit: &CommitAnswer,
+        say: Option<&Say>,
+    ) -> Result<u64, CliError> {
+        let snapshot = commit.snapshot.as_deref().unwrap_or_default();
+        let Some(keys) = keys else {
+            let what = format!("committed {snapshot}, but it put more objects than are remembered");
+            let source = quoted(Path::new(&self.about.source));
+            let remedy = format!("vellum verify {source} reads all of them");
+            return Err(CliError::new(Exit::Store, what, remedy));
+        };
+        let done = AtomicU64::new(0);
+        let so_far = SoFar { objects: keys.len() as u64, bytes: commit.bytes, ..SoFar::default() };
+        let mut work = pin!(read_back(&self.repo, keys, &done));
+        let bad = loop {
+            tell(say, so_far, done.load(Ordering::Relaxed), Some("verify")).await;
+            match tokio::time::timeout(EVERY, work.as_mut()).await {
+                Ok(bad) => break bad,
+                Err(_) => continue,
+            }
+        };
+        let Some((key, what, detail)) = bad.first() else {
+            return Ok(done.load(Ordering::Relaxed));
+        };
+        let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+        let others = match bad.len() - 1 {
+            0 => String::new(),
+            more => format!(", and so it is with {more} more"),
+        };
+        for (key, what, detail) in &bad {
+            tracing::error!("object {key}, put by commit {snapshot}: {} {detail}", what.word());
+        }
+        let unreadable = |what: &What| matches!(what, What::Unreadable(_));
+        let exit = match bad.iter().all(|(_, what, _)| unreadable(what)) {
+            true => Exit::Store,
+            false => Exit::Integrity,
+        };
+        Err(CliError::new(
+            exit,
+            format!(
+                "committed {snapshot}, but reading back what was put: object {key} is {}{detail}\
+                 {others}",
+                what.word()
+            ),
+            "the snapshot is published. Write the files that use it anew from end to end and \
+             commit again, which puts it right, or restore it from a copy of the repository; \
+             vellum verify names the paths",
+        ))
+    }
+
     fn committed(&self, result: CommitResult) -> Result<CommitAnswer, CliError> {
-        let point = self.point.display();
+        let (point, verified) = (self.point.display(), None);
         let (exit, what, remedy) = match result {
             CommitResult::Empty => {
                 let (snapshot, committed) = (None, false);
-                return Ok(CommitAnswer { snapshot, committed, objects: 0, bytes: 0 });
+                return Ok(CommitAnswer { snapshot, committed, objects: 0, bytes: 0, verified });
             }
             CommitResult::Unchanged { snapshot } => {
                 let snapshot = Some(snapshot.to_string());
-                return Ok(CommitAnswer { snapshot, committed: false, objects: 0, bytes: 0 });
+                return Ok(CommitAnswer {
+                    snapshot,
+                    committed: false,
+                    objects: 0,
+                    bytes: 0,
+                    verified,
+                });
             }
             CommitResult::Committed { snapshot, objects, bytes } => {
                 let snapshot = Some(snapshot.to_string());
-                return Ok(CommitAnswer { snapshot, committed: true, objects, bytes });
+                return Ok(CommitAnswer { snapshot, committed: true, objects, bytes, verified });
             }
             CommitResult::Conflict { theirs } => (
                 Exit::Conflict,
@@ -61,15 +173,9 @@ impl Daemon {
                 format!("a commit of {point} is already under way"),
                 "wait for it: vellum status shows when it has ended".to_owned(),
             ),
-            CommitResult::NoBranch => (
-                Exit::Usage,
-                format!("there is no branch that a commit of {point} could move"),
-                if self.about.read_only {
-                    "mount a branch (REPO@BRANCH) without --read-only".to_owned()
-                } else {
-                    "mount a branch (REPO@BRANCH) elsewhere, and copy your changes there".to_owned()
-                },
-            ),
+            CommitResult::NoBranch => {
+                return Err(no_branch(&point.to_string(), self.about.read_only));
+            }
             CommitResult::Collected { key } => (
                 Exit::Store,
                 format!("{key}: the repository is garbage collected, by a newer Vellum"),
@@ -142,6 +248,16 @@ fn not_committed(
         | StoreError::Ambiguous => format!("{kept}: run the commit again"),
     };
     (what, remedy)
+}
+
+/// Says how far a commit is, in the phase that is named if it is none of the core's.
+async fn tell(say: Option<&Say>, so_far: SoFar, verified: u64, phase: Option<&str>) {
+    let SoFar { objects, bytes, phase: of_core } = so_far;
+    let phase = phase.unwrap_or(of_core.word()).to_owned();
+    if let Some(say) = say {
+        // Whoever asked may have gone.
+        drop(say.send(Progress { phase, objects, bytes, verified }).await);
+    }
 }
 
 /// A random number that tells one try to move a ref from every other.

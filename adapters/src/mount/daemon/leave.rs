@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::control::protocol::{Answer, DiffAnswer, DirtyAnswer, Uncommitted};
+use super::super::control::protocol::{Answer, DiffAnswer, DirtyAnswer, How, Uncommitted};
 use super::super::unmount::{Busy, unmount, used_elsewhere};
 use super::warned::{ANSWER, Ask, Owed, Warned};
 use super::{Daemon, Event};
@@ -55,7 +55,8 @@ impl Daemon {
                 if self.status().await?.dirty {
                     match &uncommitted {
                         Uncommitted::Commit(signed) => {
-                            committed = Some(self.commit(signed.clone()).await?);
+                            committed =
+                                Some(self.commit(signed.clone(), How::default(), None).await?);
                             continue;
                         }
                         Uncommitted::Refuse | Uncommitted::Discard => {
@@ -113,6 +114,10 @@ impl Daemon {
 
     /// Does what a signal asks for. Answers whether what is uncommitted is to be dropped.
     pub(super) fn heard(self: &Arc<Self>, ask: Ask) -> bool {
+        if ask == Ask::Stop {
+            self.stop();
+            return false;
+        }
         let owed = self.warned.lock().hear(ask, Instant::now());
         let look = |busy| {
             let daemon = Arc::clone(self);
@@ -148,7 +153,9 @@ impl Daemon {
                 let publish = self.how_to_publish();
                 let drops = match ask {
                     Ask::End => format!("a second signal within {seconds} s drops them"),
-                    Ask::HangUp => format!("`vellum umount {point} --discard` drops them"),
+                    Ask::HangUp | Ask::Stop => {
+                        format!("`vellum umount {point} --discard` drops them")
+                    }
                 };
                 let changed = dirty.diff.changes.len();
                 tracing::error!(

@@ -4,16 +4,19 @@
 //! tree is unmounted behind its back it stays and holds them, for `commit` or `umount --discard`.
 
 mod commit;
+mod figures;
 mod leave;
+mod refused;
+mod service;
 mod warned;
 
-use std::fs::OpenOptions;
 use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use parking_lot::Mutex;
@@ -26,20 +29,20 @@ use super::control::place::Place;
 use super::control::protocol::{
     Answer, Command, DiffAnswer, MountedAnswer, StatusAnswer, Uncommitted,
 };
-use super::control::server::{self, Serve};
+use super::control::server::{self, Say, Serve};
+use super::metrics;
+use super::notify::Notify;
 use super::table::{self, Table};
 use super::unmount::Busy;
 use crate::cli::{CliError, Exit, quoted};
 use crate::fuse::{self, Mounted, Options};
 use crate::host::Host;
 use crate::repo::Repo;
+use refused::refused;
 use warned::{Ask, Warned};
 
 /// How long `status` and `diff` wait for what the kernel holds of mapped files.
 const FIGURES_WAIT: Duration = Duration::from_secs(2);
-
-/// What the kernel is spoken to through.
-const DEVICE: &str = "/dev/fuse";
 
 /// How often a mount that ended by an error is put back.
 const REMOUNTS: u32 = 16;
@@ -55,6 +58,14 @@ enum Event {
     Ended(io::Result<()>),
     /// A command unmounted and was answered.
     Quit,
+}
+
+/// Who is told of the mount beside the kernel and the commands.
+pub(super) struct Sides {
+    /// Serves figures.
+    pub(super) metrics: Option<TcpListener>,
+    /// The service manager.
+    pub(super) notify: Notify,
 }
 
 /// The daemon of one mount.
@@ -75,6 +86,10 @@ pub(super) struct Daemon {
     ending: watch::Sender<bool>,
     /// Commands that wait for their answer.
     unanswered: watch::Sender<usize>,
+    began: Instant,
+    notify: Notify,
+    /// The service manager wants it to end.
+    stops: AtomicBool,
 }
 
 impl Daemon {
@@ -84,13 +99,13 @@ impl Daemon {
         place: &Place,
         point: PathBuf,
         options: Options,
-        about: MountedAnswer,
+        (about, sides): (MountedAnswer, Sides),
         ready: impl FnOnce(),
     ) -> Result<Exit, CliError> {
         let (events, mut inbox) = mpsc::unbounded_channel();
         // All that can fail comes before the mount: nothing of it is left behind.
         let (listener, _socket) = server::listen(&place.socket)?;
-        forward_signals(&events)?;
+        forward_signals(&events, sides.notify.is_heard())?;
         let mounted =
             fuse::mount(&host, &point, &options).map_err(|error| refused(&point, &error))?;
         tokio::spawn(forward_end(mounted, events.clone()));
@@ -107,10 +122,18 @@ impl Daemon {
             warned: Mutex::default(),
             ending: watch::Sender::new(false),
             unanswered: watch::Sender::new(0),
+            began: Instant::now(),
+            notify: sides.notify,
+            stops: AtomicBool::new(false),
         });
         tokio::spawn(server::accept(listener, Arc::clone(&daemon)));
+        if let Some(listener) = sides.metrics {
+            tokio::spawn(metrics::serve(listener, Arc::clone(&daemon)));
+        }
         ready();
+        daemon.is_ready();
         let exit = daemon.follow(&mut inbox).await;
+        daemon.notify.stopping();
         // A connection that was cut leaves a dead mount behind.
         drop(daemon.take_out(Busy::Detach).await);
         daemon.ending.send_replace(true);
@@ -276,7 +299,7 @@ impl Daemon {
         self.device.lock().clone()
     }
 
-    async fn carry_out(&self, command: Command) -> Result<Answer, CliError> {
+    async fn carry_out(&self, command: Command, say: &Say) -> Result<Answer, CliError> {
         match command {
             Command::Status => {
                 self.flush_for_figures().await;
@@ -290,7 +313,10 @@ impl Daemon {
                 self.flush_for_figures().await;
                 Ok(Answer::Diff(DiffAnswer::from(&self.diff().await?)))
             }
-            Command::Commit(signed) => Ok(Answer::Commit(self.commit(signed).await?)),
+            Command::Stats => Ok(Answer::Stats(self.stats().await?)),
+            Command::Commit(signed, how) => {
+                Ok(Answer::Commit(self.commit(signed, how, Some(say)).await?))
+            }
             Command::Unmount(uncommitted) => self.leave(uncommitted, Busy::Refuse).await,
         }
     }
@@ -317,13 +343,13 @@ impl Daemon {
 }
 
 impl Serve for Daemon {
-    async fn serve(&self, command: Command) -> Result<Answer, CliError> {
+    async fn serve(&self, command: Command, say: Say) -> Result<Answer, CliError> {
         self.unanswered.send_modify(|count| *count += 1);
         let commits =
-            matches!(command, Command::Commit(_) | Command::Unmount(Uncommitted::Commit(_)));
+            matches!(command, Command::Commit(..) | Command::Unmount(Uncommitted::Commit(_)));
         let mut ending = self.ending.subscribe();
         let ended = pin!(ending.wait_for(|ending| *ending));
-        match select(pin!(self.carry_out(command)), ended).await {
+        match select(pin!(self.carry_out(command, &say)), ended).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(self.ended_before(commits)),
         }
@@ -339,10 +365,13 @@ impl Serve for Daemon {
 }
 
 /// Takes signals for as long as the process lives.
-fn forward_signals(events: &mpsc::UnboundedSender<Event>) -> Result<(), CliError> {
+fn forward_signals(
+    events: &mpsc::UnboundedSender<Event>,
+    is_service: bool,
+) -> Result<(), CliError> {
     let kinds = [
         (SignalKind::interrupt(), Ask::End),
-        (SignalKind::terminate(), Ask::End),
+        (SignalKind::terminate(), if is_service { Ask::Stop } else { Ask::End }),
         (SignalKind::hangup(), Ask::HangUp),
     ];
     for (kind, ask) in kinds {
@@ -369,45 +398,6 @@ fn device_at(point: &Path) -> String {
 async fn forward_end(mounted: Mounted, events: mpsc::UnboundedSender<Event>) {
     let gone = || Err(io::Error::other("its watcher is gone"));
     drop(events.send(Event::Ended(mounted.ended.await.unwrap_or_else(|_| gone()))));
-}
-
-fn refused(point: &Path, error: &io::Error) -> CliError {
-    let said = error.to_string();
-    let shown = point.display();
-    let device = OpenOptions::new().read(true).write(true).open(DEVICE);
-    let (exit, why, remedy) = match device.map_err(|error| error.kind()) {
-        Err(io::ErrorKind::NotFound) => (
-            Exit::Usage,
-            format!("there is no {DEVICE}"),
-            "load the kernel module: modprobe fuse. In a container: give it that device",
-        ),
-        Err(io::ErrorKind::PermissionDenied) => (
-            Exit::Credentials,
-            format!("this user may not open {DEVICE}"),
-            "let this user read and write it (usual is mode 0666), or mount as root",
-        ),
-        Ok(_) | Err(_) if error.kind() == io::ErrorKind::NotFound => (
-            Exit::Usage,
-            "users other than root need fusermount3, which is not installed".to_owned(),
-            "install the package fuse3, or mount as root",
-        ),
-        Ok(_) | Err(_) if said.contains("user_allow_other") => (
-            Exit::Credentials,
-            said.trim().to_owned(),
-            "write user_allow_other into /etc/fuse.conf, or mount without --allow-other",
-        ),
-        Ok(_) | Err(_) if said.contains("not permitted") || said.contains("ermission denied") => (
-            Exit::Credentials,
-            said.trim().to_owned(),
-            "mount as root, or at a directory of yours; a container needs CAP_SYS_ADMIN",
-        ),
-        Ok(_) | Err(_) => (
-            Exit::Usage,
-            said.trim().to_owned(),
-            "--foreground --verbose says more; so may the kernel's log (dmesg)",
-        ),
-    };
-    CliError::new(exit, format!("can't mount at {shown}: {why}"), remedy)
 }
 
 fn odd(reply: &Reply) -> CliError {

@@ -4,6 +4,8 @@
 //! |---|---|---|---|---|
 //! | SIGINT, SIGTERM | look | warn | drop | look, detach |
 //! | SIGHUP | look | wait | look | look |
+//!
+//! A service's SIGTERM comes from its manager: it is looked until it can end (`service`).
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ pub(super) enum Ask {
     End,
     /// SIGHUP: a terminal was closed, which is no wish to lose anything.
     HangUp,
+    /// SIGTERM to a service: its manager wants it to end, and nobody to lose anything.
+    Stop,
 }
 
 /// What a signal was answered last.
@@ -54,8 +58,8 @@ impl Warned {
     pub(super) fn hear(&mut self, ask: Ask, now: Instant) -> Owed {
         let stands = |at: Instant| now.saturating_duration_since(at) <= ANSWER;
         let (next, owed) = match (*self, ask) {
-            (Self::Looking, Ask::HangUp) => (Self::Looking, Owed::Wait),
-            (warned, Ask::HangUp) => (warned, Owed::Look),
+            (Self::Looking, Ask::HangUp | Ask::Stop) => (Self::Looking, Owed::Wait),
+            (warned, Ask::HangUp | Ask::Stop) => (warned, Owed::Look),
             (Self::Looking, Ask::End) => (Self::Edits(now), Owed::Warn),
             (Self::Edits(at), Ask::End) if stands(at) => (Self::Nothing, Owed::Drop),
             (Self::InUse(at), Ask::End) if stands(at) => (Self::Looking, Owed::Detach),

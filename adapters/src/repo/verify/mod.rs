@@ -6,6 +6,7 @@
 //! nothing names any more are checked too. That a content lies in its pack where the trees say is
 //! checked as far as the pack is long enough; its own hash is checked by whoever reads it.
 
+mod back;
 mod check;
 mod data;
 mod found;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use vellum_core::format::{Hash, ObjectName};
 use vellum_core::shapes::Key;
 
+pub(crate) use back::read_back;
 pub use found::{Bad, NeededBy, Report, What};
 
 use super::error::RepoError;

@@ -42,6 +42,11 @@ impl Gate {
         self.permits.acquire().await.ok()
     }
 
+    /// The bound.
+    pub(super) fn size(&self) -> usize {
+        self.window.lock().size
+    }
+
     /// Moves the bound by what came of a request.
     pub(super) fn learn(&self, done: &Result<StoreOutcome, StoreError>) {
         let mut window = self.window.lock();

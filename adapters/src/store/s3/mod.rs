@@ -100,6 +100,10 @@ impl ObjectStore for S3Store {
         let endpoint = self.bucket.endpoint.as_deref().unwrap_or("aws");
         Some(format!("{endpoint} {bucket} {prefix}"))
     }
+
+    fn window(&self) -> Option<usize> {
+        Some(self.bucket.gate.size())
+    }
 }
 
 impl Bucket {

@@ -83,6 +83,7 @@ impl Machine {
 
     /// One step: takes an input and says what is to be done.
     pub fn step(&mut self, now: Now, input: Input<Product>, out: &mut Effects<Job>) {
+        self.engine.since.now_ns = now.mono_ns;
         let mut cx = Cx { now, out };
         match input {
             Input::Request(ticket, op) => {
@@ -102,6 +103,7 @@ impl Machine {
     /// Makes a fast verb possible that was refused. Whether to try it once more; else the request
     /// goes in as an [`Input::Request`].
     pub fn prepare(&mut self, now: Now, fh: Fh, why: Slow, out: &mut Effects<Job>) -> bool {
+        self.engine.since.now_ns = now.mono_ns;
         let mut cx = Cx { now, out };
         let Some(handle) = self.engine.shared.handle(fh) else { return false };
         let ready = match why.0 {

@@ -81,6 +81,8 @@ pub(crate) struct Calls {
     calls: FxHashMap<EffectId, Call>,
     jobs: FxHashMap<EffectId, JobOwner>,
     timers: FxHashMap<TimerId, Due>,
+    /// Requests that were sent again so far.
+    pub(crate) retries: u64,
 }
 
 impl Calls {
@@ -146,6 +148,7 @@ impl Calls {
 
     /// Sends a request again, under a new id: each id is answered once.
     pub(crate) fn resend(&mut self, cx: &mut Cx<'_>, call: Call) {
+        self.retries += 1;
         self.issue(cx, call);
     }
 

@@ -7,6 +7,7 @@ use super::commit::Commit;
 use super::job::{Job, JobOwner, Product};
 use super::piece::{PieceKey, PieceLoads};
 use super::pressure::Pressure;
+use super::since::Since;
 use super::trees::Trees;
 use crate::conc::Shared;
 use crate::format::{Hash, NodeRef, RefBody, Snapshot};
@@ -106,6 +107,8 @@ pub(crate) struct Engine {
     pub(crate) commit_serial: u64,
     /// What came, for the requests that wait; the face takes it after each input.
     pub(crate) woken: VecDeque<Wake>,
+    /// When the oldest uncommitted change was made.
+    pub(crate) since: Since,
     /// Objects already reported as damaged or missing.
     pub(crate) reported: std::collections::BTreeSet<Key>,
 }
@@ -123,6 +126,7 @@ impl Engine {
             commit: None,
             commit_serial: 0,
             woken: VecDeque::new(),
+            since: Since::default(),
             reported: std::collections::BTreeSet::new(),
         }
     }
@@ -191,6 +195,9 @@ impl Engine {
         if !self.table.changed.contains(&ino) {
             if self.table.changed.len() as u64 >= limit {
                 return Err(Stop::Errno(Errno::NoSpc));
+            }
+            if self.table.changed.is_empty() {
+                self.since.changed();
             }
             self.table.changed.insert(ino);
         }

@@ -16,6 +16,7 @@ mod pressure;
 mod publish;
 mod puts;
 mod report;
+mod since;
 mod spill;
 mod task;
 mod trees;

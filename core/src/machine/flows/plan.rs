@@ -190,6 +190,7 @@ impl Engine {
     /// Ends the epoch, and takes what changed in it.
     pub(crate) fn cut(&mut self) -> Plan {
         self.shared.cut();
+        self.since.cut();
         let table = &mut self.table;
         let mut plan = Plan {
             gone: std::mem::take(&mut table.gone),

@@ -255,6 +255,7 @@ impl Engine {
 
     /// The mount takes over what the commit stored.
     fn take_over(&mut self, commit: Commit) {
+        self.since.published();
         let shared = Arc::clone(&self.shared);
         shared.around().budget.give(commit.uploads.charged());
         for (ino, planned) in &commit.plan.inodes {
@@ -291,6 +292,7 @@ impl Engine {
 
     /// The commit came to nothing: all that it took is uncommitted again.
     fn put_back(&mut self, commit: Commit) {
+        self.since.put_back();
         let shared = Arc::clone(&self.shared);
         shared.around().budget.give(commit.uploads.charged());
         for (ino, planned) in &commit.plan.inodes {

@@ -22,14 +22,20 @@ impl Engine {
         });
         let sealed_bytes: u64 = images.map(|image| image.dirty_spans().len_bytes()).sum();
         let dirty_bytes: u64 = files.map(|file| file.file.dirty_bytes()).sum();
+        let changed = self.uncommitted();
+        let is_file = |ino: &&Ino| self.table.get(**ino).is_some_and(|node| node.file().is_some());
+        let dirty = self.is_dirty();
         Status {
             base: self.repo.base,
             branch: self.repo.branch.as_ref().map(|branch| branch.key.clone()),
-            changed_inodes: self.uncommitted().len() as u64,
+            changed_inodes: changed.len() as u64,
+            dirty_files: changed.iter().filter(is_file).count() as u64,
+            oldest_ns: self.since.age_ns().filter(|_| dirty),
+            retries: self.calls.retries,
             dirty_bytes: dirty_bytes + sealed_bytes,
             memory_bytes: self.shared.around().budget.used_bytes(),
             committing: self.commit.is_some(),
-            dirty: self.is_dirty(),
+            dirty,
         }
     }
 

@@ -45,6 +45,8 @@ fn build() -> PathBuf {
 pub(crate) fn vellum<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
     command.args(args).env_remove("VELLUM_TEST_STORE");
+    // Nothing of the host's own, but what tests set.
+    command.env("VELLUM_SYSTEM_CONFIG", "/dev/null").env("XDG_CONFIG_HOME", "/dev/null");
     command
 }
 

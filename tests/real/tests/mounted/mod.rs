@@ -157,7 +157,7 @@ impl Mount<'_> {
 
     /// Commits.
     pub(crate) fn commit(&self) -> Value {
-        common::ok_json(self.vellum("commit").args(["-m", "a test", "--json"]))
+        common::ok_json(self.vellum("commit").args(["-m", "a test", "--if-changed", "--json"]))
     }
 
     /// Unmounts what is committed.
