@@ -244,6 +244,8 @@ impl Body {
 }
 
 /// What a name in a directory stands for.
+// Nearly all entries are inodes: a box for each would take more memory, not less.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// An inode with this one name.

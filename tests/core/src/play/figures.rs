@@ -16,7 +16,7 @@ impl Player {
             let (files, bytes) = (snapshot.files, snapshot.bytes);
             return Err(format!("{files} inodes and {bytes} bytes, and there are {wanted:?}"));
         }
-        let links = mount::links(&mut self.world.store, &snapshot)?;
+        let links = mount::links(&self.world.store, &snapshot)?;
         let number = |ino: Ino| self.seat.map.ino(ino);
         for (ino, linked) in &links {
             let Some((_, node)) = tree.iter().find(|(model, _)| number(*model) == *ino) else {
