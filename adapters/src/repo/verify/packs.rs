@@ -26,10 +26,13 @@ pub(super) struct Pack {
     is_counted: AtomicBool,
 }
 
+/// An object of nodes that is read by the first who asks for it.
+type Reading = Arc<OnceCell<Arc<Pack>>>;
+
 /// The objects that were read lately, or are being read.
 #[derive(Debug, Default)]
 pub(super) struct Packs {
-    kept: Mutex<VecDeque<(ObjectName, Arc<OnceCell<Arc<Pack>>>)>>,
+    kept: Mutex<VecDeque<(ObjectName, Reading)>>,
 }
 
 impl Packs {
@@ -43,7 +46,7 @@ impl Packs {
             match kept.iter().find(|(other, _)| *other == name) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => {
-                    let cell = Arc::<OnceCell<Arc<Pack>>>::default();
+                    let cell = Reading::default();
                     kept.push_back((name, Arc::clone(&cell)));
                     if kept.len() > KEPT {
                         kept.pop_front();

@@ -156,7 +156,7 @@ impl Scene {
     /// Inodes that the link table of the branch holds.
     pub(crate) fn linked(&mut self) -> Vec<Ino> {
         let snapshot = self.snapshot();
-        let links = mount::links(&mut self.world.store, &snapshot).unwrap();
+        let links = mount::links(&self.world.store, &snapshot).unwrap();
         links.into_iter().map(|(ino, _)| ino).collect()
     }
 }
