@@ -256,10 +256,10 @@ impl Repo {
         range: Option<Range<u64>>,
         hash: &Hash,
     ) -> Result<Verified, RepoError> {
-        // Once more: the bytes may have been damaged on their way.
-        for _ in 0..2 {
-            let bytes = match asks::get(&self.store, key, range.clone()).await {
-                Ok((bytes, _)) => bytes,
+        // Once more, from the store itself: the bytes may have been damaged on their way.
+        for fresh in [false, true] {
+            let bytes = match asks::get_kept(&self.store, key, range.clone(), fresh).await {
+                Ok(bytes) => bytes,
                 Err(StoreError::NotFound) => {
                     return Err(RepoError::Missing { key: key.to_owned() });
                 }

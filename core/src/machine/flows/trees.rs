@@ -214,7 +214,9 @@ impl Engine {
 
     fn fetch_node(&mut self, cx: &mut Cx<'_>, node: &NodeRef) {
         let key = object_key(ObjectKind::Tree, &node.object);
-        let request = StoreRequest::Get { key, range: None };
+        let loading = self.trees.loading.get(&node.object.hash);
+        let fresh = loading.is_some_and(|loading| loading.checks > 0);
+        let request = StoreRequest::Get { key, range: None, fresh };
         let owner = Owner::Node(node.object.hash);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
     }
