@@ -7,11 +7,12 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::mount_commands::MountCommand;
 use super::own_commands::{CompletionsArgs, ManArgs};
+use super::prefetch_command::PrefetchArgs;
 use super::ref_commands::{BranchArgs, TagArgs};
 use super::text::parse_chunk_size;
 use super::tree_commands::{CatArgs, LsArgs};
 use super::verify_command::VerifyArgs;
-use crate::store::StoreOptions;
+use crate::store::{CacheOptions, StoreOptions};
 
 /// A writable file system over snapshots: import a tree, mount it, edit it, commit it.
 #[derive(Debug, Parser)]
@@ -64,6 +65,12 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     #[command(flatten)]
     Mount(MountCommand),
+    /// Load a part of a mount into the cache on disk
+    ///
+    /// The directories and the data of these paths, as they are in the snapshot that the mount
+    /// shows, are fetched as far as they are not in the cache, and verified. What is uncommitted
+    /// is not looked at.
+    Prefetch(PrefetchArgs),
     /// Print what a shell needs to complete the arguments of this program
     Completions(CompletionsArgs),
     /// Print the manual page of this program, or write those of all commands
@@ -83,6 +90,7 @@ impl Command {
             Self::Verify(args) => args.json,
             Self::Cat(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Mount(command) => command.wants_json(),
+            Self::Prefetch(args) => args.json,
         }
     }
 }
@@ -141,6 +149,8 @@ pub(super) struct ExportArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) store: StoreOptions,
+    #[command(flatten)]
+    pub(super) cache: CacheOptions,
 }
 
 #[derive(Args, Debug)]
@@ -156,4 +166,6 @@ pub(super) struct LogArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) store: StoreOptions,
+    #[command(flatten)]
+    pub(super) cache: CacheOptions,
 }

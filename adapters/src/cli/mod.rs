@@ -5,6 +5,7 @@ mod exit;
 mod mount_commands;
 mod output;
 mod own_commands;
+mod prefetch_command;
 mod progress;
 mod ref_commands;
 mod repo_commands;
@@ -24,7 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use exit::{CliError, Exit};
 pub use text::author;
-pub(crate) use text::{count, number, parse_size, quoted, size};
+pub(crate) use text::{count, number, parse_size, quoted, size, time};
 
 use args::{Cli, Command};
 
@@ -81,6 +82,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Tag(args) => ref_commands::tag(args),
         Command::Verify(args) => verify_command::verify(args),
         Command::Mount(command) => command.run(),
+        Command::Prefetch(args) => prefetch_command::prefetch(args),
         Command::Completions(args) => own_commands::completions(args),
         Command::Man(args) => own_commands::man(args),
     }

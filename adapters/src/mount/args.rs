@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::parse_size;
-use crate::store::StoreOptions;
+use crate::store::{CacheOptions, StoreOptions};
 
 /// Arguments of `vellum mount`.
 #[derive(Args, Clone, Debug)]
@@ -33,12 +33,19 @@ pub struct MountArgs {
     /// writing handle, slower writing
     #[arg(long)]
     pub cached_writes: bool,
+    /// Ask nothing of the bucket: mount what was last seen of it, read-only, as far as it is
+    /// cached
+    #[arg(long)]
+    pub offline: bool,
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
     /// How a bucket is reached
     #[command(flatten)]
     pub store: StoreOptions,
+    /// What is kept on disk of what was read
+    #[command(flatten)]
+    pub cache: CacheOptions,
 }
 
 /// Arguments of `vellum status`.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
 use super::control::client;
 use super::control::protocol::{
-    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
+    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, RepositoryAnswer, Signed,
+    StatusAnswer, Uncommitted,
 };
 use super::interrupt::Watch;
 use super::unmount::clear_dead;
@@ -55,6 +56,17 @@ pub fn run_status(args: StatusArgs) -> Result<Exit, CliError> {
         print(&status_text(&status))?;
     }
     Ok(Exit::Ok)
+}
+
+/// The repository of the mount at a path.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub(crate) fn repository_of(mount_point: &Path) -> Result<RepositoryAnswer, CliError> {
+    let Answer::Repository(repository) = client::ask(mount_point, Command::Repository)? else {
+        return Err(unexpected());
+    };
+    Ok(*repository)
 }
 
 /// Lists what is uncommitted. Exits with [`Exit::Differs`] when there is anything.
@@ -119,9 +131,11 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
             print(&diff_text(&dirty.diff, LISTED))?;
             Err(uncommitted_kept(&args.mount_point, dirty.can_commit))
         }
-        Answer::Mounted(_) | Answer::Status(_) | Answer::Diff(_) | Answer::Commit(_) => {
-            Err(unexpected())
-        }
+        Answer::Mounted(_)
+        | Answer::Status(_)
+        | Answer::Diff(_)
+        | Answer::Commit(_)
+        | Answer::Repository(_) => Err(unexpected()),
     }
 }
 
@@ -167,6 +181,8 @@ fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
     let MountedAnswer { mount_point, source, read_only, .. } = about;
     if json {
         print_json(&json!(about))
+    } else if let Some(offline) = &about.offline {
+        print(&format!("{source} is mounted at {mount_point}, read-only, offline: {offline}\n"))
     } else if *read_only {
         print(&format!("{source} is mounted at {mount_point}, read-only\n"))
     } else if !about.can_commit {
@@ -201,6 +217,9 @@ fn status_text(status: &StatusAnswer) -> String {
     };
     lines.push(("uncommitted", uncommitted));
     lines.push(("memory", size(status.memory_bytes)));
+    if let Some(offline) = &status.mount.offline {
+        lines.push(("offline", offline.clone()));
+    }
     if let Some(log) = &status.mount.log {
         lines.push(("log", log.clone()));
     }

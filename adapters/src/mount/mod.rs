@@ -15,4 +15,5 @@ mod table;
 mod unmount;
 
 pub use args::{CommitArgs, DiffArgs, MountArgs, StatusArgs, UmountArgs};
+pub(crate) use commands::repository_of;
 pub use commands::{run_commit, run_diff, run_mount, run_status, run_umount};

@@ -133,7 +133,8 @@ async fn page(
 async fn patiently(store: &Store, request: StoreRequest) -> StoreOutcome {
     for round in 0..TRIES - 1 {
         let outcome = store.request(request.clone()).await;
-        if !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
+        let is_final = store.is_offline();
+        if is_final || !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
             return outcome;
         }
         pause(round).await;

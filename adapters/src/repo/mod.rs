@@ -1,5 +1,5 @@
 //! Repositories without a mount: opening, making, importing, exporting, listing,
-//! reading, naming and verifying.
+//! reading, prefetching, naming and verifying.
 //!
 //! Whatever is read is verified by its hash before anything looks at it, and errors name the
 //! object's key. What is written is named by the hash of the bytes that are sent.
@@ -19,6 +19,7 @@ mod names;
 mod ordered;
 mod packs;
 mod paths;
+mod prefetch;
 mod probe;
 mod refs;
 mod source;
@@ -50,6 +51,7 @@ pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
 pub use list::{List, ListWhat, Listed};
 pub use names::{Named, Naming, NamingError, RefRow, list_refs};
+pub use prefetch::Prefetch;
 pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
 pub use verify::{Bad, NeededBy, Percent, Report, Sample, Verify, What};

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use aws_credential_types::Credentials;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
+use super::cache::CacheOptions;
 use super::error::OpenError;
 use super::keys::check_key;
 use super::s3::S3Place;
@@ -17,11 +19,15 @@ pub struct Location {
     pub address: PathBuf,
     /// What is needed to reach it, if it is not a path.
     pub options: StoreOptions,
+    /// What is kept on disk of what is read, if it is not a path; nothing when `None`.
+    pub cache: Option<CacheOptions>,
+    /// Whether nothing is to be asked of it: there is what was kept and seen.
+    pub offline: bool,
 }
 
 /// How a bucket is reached. What is not said here is found as every AWS tool finds it: in the
 /// environment, then in the profile, then from the host.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[command(next_help_heading = "Bucket options")]
 pub struct StoreOptions {
     /// URL of an S3-compatible server, such as https://minio.example:9000
@@ -47,6 +53,7 @@ pub struct StoreOptions {
     pub sse: Option<String>,
     /// Credentials of a program that has its own; none are looked for then.
     #[arg(skip)]
+    #[serde(skip)]
     pub credentials: Option<Credentials>,
 }
 
@@ -63,7 +70,13 @@ impl Location {
     /// A place with its options.
     #[must_use]
     pub fn new(address: &Path, options: StoreOptions) -> Self {
-        Self { address: address.to_path_buf(), options }
+        Self { address: address.to_path_buf(), options, cache: None, offline: false }
+    }
+
+    /// The same place, of which is kept on disk what is read.
+    #[must_use]
+    pub fn cached(self, cache: &CacheOptions) -> Self {
+        Self { cache: Some(cache.clone()), ..self }
     }
 
     /// What the address means.
@@ -92,10 +105,11 @@ impl Location {
     /// # Errors
     /// The working directory is gone.
     pub fn absolute(self) -> std::io::Result<Self> {
+        let cache = self.cache.map(CacheOptions::absolute).transpose()?;
         if url_parts(self.address.as_os_str()).is_some() {
-            return Ok(self);
+            return Ok(Self { cache, ..self });
         }
-        Ok(Self { address: std::path::absolute(&self.address)?, ..self })
+        Ok(Self { address: std::path::absolute(&self.address)?, cache, ..self })
     }
 }
 

@@ -37,7 +37,7 @@ pub(in crate::mount) fn ask(path: &Path, command: Command) -> Result<Answer, Cli
         CliError::new(Exit::NotMounted, what, remedy)
     };
     // Those that change something may not be given up: they might be done later all the same.
-    let bounded = matches!(command, Command::Status | Command::Diff);
+    let bounded = matches!(command, Command::Status | Command::Diff | Command::Repository);
     stream.write_all(line(&Request { v: VERSION, command }).as_bytes()).map_err(lost)?;
     if bounded {
         wait_until_taken(&stream, &point)?;

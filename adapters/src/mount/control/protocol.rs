@@ -5,6 +5,7 @@ use vellum_core::format::Hash;
 use vellum_core::shapes::{Change, ChangeKind, Counts, Diff, FileKind, Status};
 
 use crate::cli::{CliError, Exit};
+use crate::store::{CacheCounts, CacheOptions, Store, StoreOptions};
 
 /// Version of the protocol. Both sides must be of the same one.
 pub(in crate::mount) const VERSION: u32 = 1;
@@ -36,6 +37,8 @@ pub(in crate::mount) enum Command {
     Commit(Signed),
     /// Unmount, and end the daemon.
     Unmount(Uncommitted),
+    /// Where its repository is, and how it is reached.
+    Repository,
 }
 
 /// What a commit says of itself.
@@ -84,6 +87,25 @@ pub(in crate::mount) enum Answer {
     Unmounted(Option<CommitAnswer>),
     /// Unmount: refused, because of these changes.
     Dirty(DirtyAnswer),
+    /// Repository.
+    Repository(Box<RepositoryAnswer>),
+}
+
+/// The repository of a mount.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RepositoryAnswer {
+    /// Where it is mounted.
+    pub(crate) mount_point: String,
+    /// Where the repository is.
+    pub(crate) address: String,
+    /// How it is reached; credentials are not said.
+    pub(crate) store: StoreOptions,
+    /// What is kept on disk of what is read.
+    pub(crate) cache: CacheOptions,
+    /// Snapshot shown, with the uncommitted changes on top.
+    pub(crate) base: Option<String>,
+    /// Whether nothing is asked of it.
+    pub(crate) offline: bool,
 }
 
 /// A mount that answers.
@@ -97,6 +119,8 @@ pub(in crate::mount) struct MountedAnswer {
     pub(in crate::mount) read_only: bool,
     /// Whether changes can be committed: a branch is mounted, and not read-only.
     pub(in crate::mount) can_commit: bool,
+    /// What is mounted of a bucket of which nothing is asked; none when it is reached.
+    pub(in crate::mount) offline: Option<String>,
     /// What the daemon has to say is in this file; none when it says it on a terminal.
     pub(in crate::mount) log: Option<String>,
     /// The daemon's process.
@@ -127,6 +151,8 @@ pub(in crate::mount) struct StatusAnswer {
     pub(in crate::mount) memory_bytes: u64,
     /// What was asked of the store since the mount was started.
     pub(in crate::mount) requests: Counts,
+    /// What the cache did since then; none without a cache.
+    pub(in crate::mount) cache: Option<CacheCounts>,
 }
 
 impl StatusAnswer {
@@ -135,7 +161,7 @@ impl StatusAnswer {
         mount: MountedAnswer,
         mounted: bool,
         status: &Status,
-        requests: Counts,
+        store: &Store,
     ) -> Self {
         Self {
             mount,
@@ -147,7 +173,8 @@ impl StatusAnswer {
             changed_inodes: status.changed_inodes,
             dirty_bytes: status.dirty_bytes,
             memory_bytes: status.memory_bytes,
-            requests,
+            requests: store.counts(),
+            cache: store.cache_counts(),
         }
     }
 }
@@ -296,6 +323,7 @@ mod tests {
             Command::Unmount(Uncommitted::Refuse),
             Command::Unmount(Uncommitted::Commit(signed)),
             Command::Unmount(Uncommitted::Discard),
+            Command::Repository,
         ] {
             let request = Request { v: VERSION, command };
             let sent = line(&request);
