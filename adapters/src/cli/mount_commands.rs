@@ -12,7 +12,7 @@ use crate::mount::{
 #[derive(Debug, Subcommand)]
 pub(super) enum MountCommand {
     /// Mount a branch, or a snapshot, at an empty directory
-    Mount(MountArgs),
+    Mount(Box<MountArgs>),
     /// Show what is uncommitted in a mount, in figures
     Status(StatusArgs),
     /// List what is uncommitted in a mount, and what a commit would send
@@ -36,7 +36,7 @@ impl MountCommand {
 
     pub(super) fn run(self) -> Result<Exit, CliError> {
         match self {
-            Self::Mount(args) => run_mount(args),
+            Self::Mount(args) => run_mount(*args),
             Self::Status(args) => run_status(args),
             Self::Diff(args) => run_diff(args),
             Self::Commit(args) => run_commit(args),

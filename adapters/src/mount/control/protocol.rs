@@ -78,7 +78,7 @@ pub(in crate::mount) enum Answer {
     /// The mount answers: said once, by the daemon to the process that started it.
     Mounted(MountedAnswer),
     /// Status.
-    Status(StatusAnswer),
+    Status(Box<StatusAnswer>),
     /// Diff.
     Diff(DiffAnswer),
     /// Commit.

@@ -286,7 +286,8 @@ impl Daemon {
                 let there = Table::read().is_ok_and(|it| it.has(&self.point, &self.device()));
                 let mounted = there && *self.mounted.borrow();
                 let (about, store) = (self.about.clone(), self.repo.store());
-                Ok(Answer::Status(StatusAnswer::new(about, mounted, &status, store)))
+                let answer = StatusAnswer::new(about, mounted, &status, store);
+                Ok(Answer::Status(Box::new(answer)))
             }
             Command::Diff => {
                 self.flush_for_figures().await;

@@ -183,15 +183,17 @@ impl Cache {
         // It goes on by itself if it is lost.
         drop(forget.await);
         let start = range.as_ref().map_or(0, |range| range.start);
-        match store.request(StoreRequest::Get { key, range, fresh: true }).await {
-            StoreOutcome::Got { body, etag } if start == 0 => {
-                let bytes = Arc::new(body);
-                let landed = Landed { start, bytes: Arc::clone(&bytes), ends: false };
-                self.keep(id, landed, What::Whole).await;
-                StoreOutcome::Got { body: Arc::unwrap_or_clone(bytes), etag }
-            }
-            other => other,
+        let outcome = store.request(StoreRequest::Get { key, range, fresh: true }).await;
+        let (body, etag) = match outcome.got() {
+            Ok(got) => got,
+            Err(error) => return StoreOutcome::Failed(error),
+        };
+        let bytes = Arc::new(body);
+        if start == 0 {
+            let landed = Landed { start, bytes: Arc::clone(&bytes), ends: false };
+            self.keep(id, landed, What::Whole).await;
         }
+        StoreOutcome::Got { body: Arc::unwrap_or_clone(bytes), etag }
     }
 
     /// Keeps what was written to the store.
