@@ -93,7 +93,7 @@ async fn serve_host(
     let source = RepositoryAnswer {
         mount_point: about.mount_point.clone(),
         address: repo.store().address().to_string_lossy().into_owned(),
-        store: args.store.clone(),
+        store: args.store.clone().with_environment(),
         cache: args.cache.clone(),
         base: None,
         offline: repo.store().is_offline(),

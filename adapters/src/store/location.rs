@@ -57,6 +57,26 @@ pub struct StoreOptions {
     pub credentials: Option<Credentials>,
 }
 
+impl StoreOptions {
+    /// The same, with what the environment of this process says of where a bucket is: for a process
+    /// that has another one. Credentials are left to it.
+    #[must_use]
+    pub fn with_environment(self) -> Self {
+        self.with(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn with(self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let endpoint = || variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
+        let region = || variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        Self {
+            endpoint_url: self.endpoint_url.or_else(endpoint),
+            region: self.region.or_else(region),
+            profile: self.profile.or_else(|| variable("AWS_PROFILE")),
+            ..self
+        }
+    }
+}
+
 /// What an address means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meant {
@@ -130,4 +150,25 @@ pub(crate) fn url_parts(address: &OsStr) -> Option<(&str, &str)> {
 fn is_bucket(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
     (1..=255).contains(&name.len()) && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_goes_before_the_environment() {
+        let variable = |name: &str| match name {
+            "AWS_ENDPOINT_URL" => Some("http://there".to_owned()),
+            "AWS_REGION" => Some("eu-1".to_owned()),
+            _ => None,
+        };
+        let said = StoreOptions { region: Some("us-1".to_owned()), ..StoreOptions::default() };
+        let expected = StoreOptions {
+            endpoint_url: Some("http://there".to_owned()),
+            region: Some("us-1".to_owned()),
+            ..StoreOptions::default()
+        };
+        assert_eq!(said.with(&variable), expected);
+    }
 }

@@ -299,7 +299,9 @@ impl Entries {
         }
         file.write_all_at(&marks, (MARKS_AT + first * MARK_BYTES) as u64)?;
         let after = file.metadata()?;
-        Ok(after.blocks().saturating_sub(before.blocks()) * 512)
+        // A new one may need a block more to find its parts, once they are written out.
+        let spare = if before.blocks() == 0 { 4096 } else { 0 };
+        Ok(after.blocks().saturating_sub(before.blocks()) * 512 + spare)
     }
 
     fn create(&self, id: &Id) -> io::Result<File> {

@@ -173,10 +173,7 @@ impl Cache {
     ) -> StoreOutcome {
         let (inner, forgotten) = (Arc::clone(&self.inner), id.clone());
         let forget = tokio::task::spawn_blocking(move || {
-            let bytes = inner.entries.remove(&forgotten);
-            if bytes > 0
-                && let Err(error) = inner.room.give(bytes)
-            {
+            if let Err(error) = inner.forget(&forgotten) {
                 inner.failed(&error);
             }
         });
@@ -304,13 +301,21 @@ impl Inner {
         };
         // The entry itself, and what the file system needs to find its parts.
         let room_bytes = bytes.len() as u64 + 2 * SLOTS_AT;
-        if bytes.is_empty() || !self.room.take(room_bytes)? {
+        if bytes.is_empty() {
             return Ok(0);
         }
+        let Some(_writing) = self.room.take(room_bytes)? else { return Ok(0) };
         let grown = self.entries.write(id, start + skip, bytes, ends);
         let taken_bytes = grown.as_ref().map_or(0, |grown| *grown);
         self.room.give(room_bytes.saturating_sub(taken_bytes))?;
         grown.map(|_| bytes.len() as u64)
+    }
+
+    /// Removes what was kept of an object, and gives back its room unless that is being counted.
+    fn forget(&self, id: &Id) -> io::Result<()> {
+        let writing = self.room.begin()?;
+        let bytes = self.entries.remove(id);
+        if writing.is_some() && bytes > 0 { self.room.give(bytes) } else { Ok(()) }
     }
 
     /// The disk failed: says so once, and leaves it alone for a while.

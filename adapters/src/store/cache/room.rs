@@ -6,8 +6,8 @@
 //! than the bound: so the bound holds at every time, whoever else writes. What a process that
 //! died had added is too much until the next count. Each eviction counts.
 //!
-//! Eviction is of one process at a time (the lock of `DIR/evicting`); who comes meanwhile keeps
-//! nothing. Entries go in the order of their last use, which is the time of modification.
+//! Who writes shares the lock of `DIR/writing` until that is done, and who evicts has it alone: so
+//! nothing is on its way that a count would miss. Who comes meanwhile keeps nothing. Entries go in the order of their last use, which is the time of modification.
 
 use std::collections::BinaryHeap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,12 +24,15 @@ use super::counts::{Counters, count};
 use super::options::MinFree;
 
 const TOTAL: &str = "total";
-const EVICTING: &str = "evicting";
+const WRITING: &str = "writing";
 
 /// Part of the bound that an eviction frees: one in so many.
 const FREE_PART: u64 = 10;
 /// How often an eviction for the sake of the disk is worth a try: freed space shows late.
 const DISK_EVERY: Duration = Duration::from_secs(10);
+/// How often, and how long apart, an eviction tries to be alone: a write takes milliseconds.
+const ALONE_TRIES: u32 = 100;
+const ALONE_PAUSE: Duration = Duration::from_millis(2);
 /// After which what the entries take is counted anew when a mount begins.
 const COUNT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -42,6 +45,12 @@ pub(super) struct Room {
     counters: Arc<Counters>,
     /// When entries last went for the sake of the disk, in seconds since 1970.
     for_disk: AtomicU64,
+}
+
+/// The right to change entries.
+#[derive(Debug)]
+pub(super) struct Writing {
+    _lock: File,
 }
 
 /// An entry as the order of eviction has it: oldest last in a heap.
@@ -68,19 +77,30 @@ impl Room {
         self.bound_bytes
     }
 
-    /// Takes room for `bytes`; false if there is none to be had.
-    pub(super) fn take(&self, bytes: u64) -> io::Result<bool> {
+    /// Takes room for `bytes`, which may be used as long as what is answered is held; none if there
+    /// is none to be had.
+    pub(super) fn take(&self, bytes: u64) -> io::Result<Option<Writing>> {
         if bytes > self.bound_bytes || !self.disk_has(bytes)? {
-            return Ok(false);
+            return Ok(None);
         }
+        let Some(writing) = self.begin()? else { return Ok(None) };
         if self.add(bytes)? {
-            return Ok(true);
+            return Ok(Some(writing));
         }
+        drop(writing);
         let low = self.bound_bytes - self.bound_bytes / FREE_PART;
         if !self.evict(|taken| (taken + bytes).saturating_sub(low.max(bytes)))? {
-            return Ok(false);
+            return Ok(None);
         }
-        self.add(bytes)
+        let Some(writing) = self.begin()? else { return Ok(None) };
+        Ok(self.add(bytes)?.then_some(writing))
+    }
+
+    /// Begins to change entries; none while another one counts them.
+    pub(super) fn begin(&self) -> io::Result<Option<Writing>> {
+        let file = self.open(WRITING)?;
+        let is_free = is_locked(&file, FlockOperation::NonBlockingLockShared)?;
+        Ok(is_free.then_some(Writing { _lock: file }))
     }
 
     /// Gives back room that was taken.
@@ -142,15 +162,17 @@ impl Room {
     }
 
     /// Counts all entries, and removes those least lately used until what `excess` makes of their
-    /// sum is gone. False if another process is at it.
+    /// sum is gone. False if others are at work for too long.
     fn evict(&self, excess: impl Fn(u64) -> u64) -> io::Result<bool> {
-        let lock = self.open(EVICTING)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-            Err(error) => return Err(error.into()),
+        let lock = self.open(WRITING)?;
+        let mut tries = 0;
+        while !is_locked(&lock, FlockOperation::NonBlockingLockExclusive)? {
+            tries += 1;
+            if tries >= ALONE_TRIES {
+                return Ok(false);
+            }
+            std::thread::sleep(ALONE_PAUSE);
         }
-        let (before, _) = read_total(&self.locked()?)?;
         let mut taken = 0;
         self.each(|used| taken += used.bytes)?;
         let excess = excess(taken);
@@ -163,10 +185,7 @@ impl Room {
                 count(&self.counters.evicted_bytes, bytes);
             }
         }
-        let total = self.locked()?;
-        // What others have taken meanwhile may not have been there to be counted.
-        let meanwhile = read_total(&total)?.0.saturating_sub(before);
-        write_total(&total, taken.saturating_sub(freed) + meanwhile, now_s())?;
+        write_total(&self.locked()?, taken.saturating_sub(freed), now_s())?;
         Ok(true)
     }
 
@@ -232,6 +251,15 @@ impl Room {
             }
             opened => opened,
         }
+    }
+}
+
+/// Whether the lock of a file could be had at once.
+fn is_locked(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -342,7 +342,7 @@ fn the_bound_holds_and_the_least_lately_used_goes_first() {
     assert!(stays.iter().filter(|stays| **stays).count() >= 12, "not more than had to: {stays:?}");
     let counts = cache.counts();
     assert!(counts.evictions >= 20 && counts.evicted_bytes > 4 << 20, "{counts:?}");
-    assert!(cache.inner.room.taken().unwrap().abs_diff(bench.disk_bytes()) < 64 << 10);
+    assert!(cache.inner.room.taken().unwrap().abs_diff(bench.disk_bytes()) < 128 << 10);
 }
 
 #[test]
