@@ -9,11 +9,12 @@ use super::config::show::ConfigArgs;
 use super::log::LogFormat;
 use super::mount_commands::MountCommand;
 use super::own_commands::{CompletionsArgs, ManArgs};
+use super::prefetch_command::PrefetchArgs;
 use super::ref_commands::{BranchArgs, TagArgs};
 use super::text::parse_chunk_size;
 use super::tree_commands::{CatArgs, LsArgs};
 use super::verify_command::VerifyArgs;
-use crate::store::StoreOptions;
+use crate::store::{CacheOptions, StoreOptions};
 
 /// A writable file system over snapshots: import a tree, mount it, edit it, commit it.
 #[derive(Debug, Parser)]
@@ -72,6 +73,12 @@ pub(super) enum Command {
     Mount(MountCommand),
     /// Show what options are set to, and where
     Config(ConfigArgs),
+    /// Load a part of a mount into the cache on disk
+    ///
+    /// The directories and the data of these paths, as they are in the snapshot that the mount
+    /// shows, are fetched as far as they are not in the cache, and verified. What is uncommitted
+    /// is not looked at.
+    Prefetch(PrefetchArgs),
     /// Print what a shell needs to complete the arguments of this program
     Completions(CompletionsArgs),
     /// Print the manual page of this program, or write those of all commands
@@ -92,6 +99,7 @@ impl Command {
             Self::Config(args) => args.wants_json(),
             Self::Cat(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Mount(command) => command.wants_json(),
+            Self::Prefetch(args) => args.json,
         }
     }
 }
@@ -150,6 +158,8 @@ pub(super) struct ExportArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) store: StoreOptions,
+    #[command(flatten)]
+    pub(super) cache: CacheOptions,
 }
 
 #[derive(Args, Debug)]
@@ -165,4 +175,6 @@ pub(super) struct LogArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) store: StoreOptions,
+    #[command(flatten)]
+    pub(super) cache: CacheOptions,
 }

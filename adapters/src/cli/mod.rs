@@ -7,6 +7,7 @@ mod log;
 mod mount_commands;
 mod output;
 mod own_commands;
+mod prefetch_command;
 mod progress;
 mod ref_commands;
 mod repo_commands;
@@ -24,7 +25,7 @@ pub use exit::{CliError, Exit};
 pub(crate) use log::{event, is_json, note, report};
 pub(crate) use progress::spinner;
 pub use text::author;
-pub(crate) use text::{count, number, parse_size, quoted, size};
+pub(crate) use text::{count, number, parse_size, quoted, size, time};
 
 use args::Command;
 use config::Unread;
@@ -97,6 +98,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Verify(args) => verify_command::verify(args),
         Command::Mount(command) => command.run(),
         Command::Config(args) => config::show::config(args),
+        Command::Prefetch(args) => prefetch_command::prefetch(args),
         Command::Completions(args) => own_commands::completions(args),
         Command::Man(args) => own_commands::man(args),
     }

@@ -96,7 +96,8 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     };
     raise_open_files();
     let runtime = runtime()?;
-    let repo = finish(&runtime, Repo::open(address.location(&args.store)), || true)?;
+    let repo =
+        finish(&runtime, Repo::open(address.location(&args.store).cached(&args.cache)), || true)?;
     let export = Arc::new(Export::new(Arc::clone(&repo)));
     let say = || {
         let files = count(export.files.load(Ordering::Relaxed), "inode");
@@ -104,7 +105,9 @@ pub(super) fn export(args: ExportArgs) -> Result<Exit, CliError> {
     };
     let work = async {
         let hash = repo.snapshot_of(address.name()).await?;
-        export.run(hash, path.as_deref(), &to).await
+        let done = export.run(hash, path.as_deref(), &to).await;
+        repo.store().settle().await;
+        done
     };
     let done = finish(&runtime, progress::shown(args.json, say, work), || true);
     runtime.shutdown_timeout(LAST_WORDS);
@@ -152,9 +155,11 @@ pub(super) fn log(args: LogArgs) -> Result<Exit, CliError> {
     let address = Address::parse(&args.repo);
     let max = args.max.unwrap_or(usize::MAX);
     let work = async {
-        let repo = Repo::open(address.location(&args.store)).await?;
+        let repo = Repo::open(address.location(&args.store).cached(&args.cache)).await?;
         let from = repo.resolve(address.name()).await?.snapshot;
-        history(&repo, from, max).await
+        let entries = history(&repo, from, max).await;
+        repo.store().settle().await;
+        entries
     };
     let entries = perform(work, || true)?;
     if args.json {

@@ -92,7 +92,7 @@ fn calendar(time: Time, format: &str) -> String {
 }
 
 /// A time as `2026-11-22 08:10:11 UTC`.
-pub(super) fn time(time: Time) -> String {
+pub(crate) fn time(time: Time) -> String {
     calendar(time, "%F %T UTC")
 }
 

@@ -14,7 +14,7 @@ use super::running::perform_reading;
 use super::text::{hex, path_json, quoted, rfc3339, time};
 use super::{CliError, Exit};
 use crate::repo::{Address, Block, Cat, List, ListWhat, Listed, Repo};
-use crate::store::StoreOptions;
+use crate::store::{CacheOptions, StoreOptions};
 
 /// Zeros that are written at once.
 const ZEROS_BYTES: u64 = 256 << 10;
@@ -39,6 +39,8 @@ pub(super) struct LsArgs {
     pub(super) json: bool,
     #[command(flatten)]
     store: StoreOptions,
+    #[command(flatten)]
+    cache: CacheOptions,
 }
 
 #[derive(Args, Debug)]
@@ -51,20 +53,22 @@ pub(super) struct CatArgs {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     store: StoreOptions,
+    #[command(flatten)]
+    cache: CacheOptions,
 }
 
 pub(super) fn ls(args: LsArgs) -> Result<Exit, CliError> {
     let address = Address::parse(&args.repo);
     let what = ListWhat { recursive: args.recursive, inodes: args.long || args.json };
     perform_reading(async {
-        let repo = Repo::open(address.location(&args.store)).await?;
+        let repo = Repo::open(address.location(&args.store).cached(&args.cache)).await?;
         let snapshot = repo.snapshot_of(address.name()).await?;
         let mut list = List::open(&repo, snapshot, args.path.as_deref(), what).await?;
         let output = Output::open()?;
         loop {
             let page = list.next_page().await?;
             if page.is_empty() {
-                return Ok(());
+                break;
             }
             let lines = if args.json {
                 page.iter().flat_map(|row| format!("{}\n", row_json(row)).into_bytes()).collect()
@@ -72,9 +76,11 @@ pub(super) fn ls(args: LsArgs) -> Result<Exit, CliError> {
                 lines(&page, args.long, output.is_terminal())
             };
             if !output.write(Arc::new(lines)).await? {
-                return Ok(());
+                break;
             }
         }
+        repo.store().settle().await;
+        Ok(())
     })?;
     Ok(Exit::Ok)
 }
@@ -82,7 +88,7 @@ pub(super) fn ls(args: LsArgs) -> Result<Exit, CliError> {
 pub(super) fn cat(args: CatArgs) -> Result<Exit, CliError> {
     let address = Address::parse(&args.repo);
     perform_reading(async {
-        let repo = Repo::open(address.location(&args.store)).await?;
+        let repo = Repo::open(address.location(&args.store).cached(&args.cache)).await?;
         let snapshot = repo.snapshot_of(address.name()).await?;
         let mut cat = Cat::open(&repo, snapshot, &args.paths).await?;
         let output = Output::open()?;
@@ -95,6 +101,7 @@ pub(super) fn cat(args: CatArgs) -> Result<Exit, CliError> {
                 break;
             }
         }
+        repo.store().settle().await;
         Ok(())
     })?;
     Ok(Exit::Ok)

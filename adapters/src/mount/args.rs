@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::cli::parse_size;
-use crate::store::StoreOptions;
+use crate::store::{CacheOptions, StoreOptions};
 
 /// Arguments of `vellum mount`.
 #[derive(Args, Clone, Debug)]
@@ -46,12 +46,19 @@ pub struct MountArgs {
     /// can reach it
     #[arg(long, value_name = "ADDRESS", env = "VELLUM_METRICS")]
     pub metrics: Option<SocketAddr>,
+    /// Ask nothing of the bucket: mount what was last seen of it, read-only, as far as it is
+    /// cached
+    #[arg(long)]
+    pub offline: bool,
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
     /// How a bucket is reached
     #[command(flatten)]
     pub store: StoreOptions,
+    /// What is kept on disk of what was read
+    #[command(flatten)]
+    pub cache: CacheOptions,
 }
 
 /// Arguments of `vellum status`.

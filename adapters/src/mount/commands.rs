@@ -8,7 +8,8 @@ use super::args::{DiffArgs, MountArgs, StatusArgs, UmountArgs};
 use super::commit::commit_text;
 use super::control::client;
 use super::control::protocol::{
-    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, Signed, StatusAnswer, Uncommitted,
+    Answer, Command, CommitAnswer, DiffAnswer, MountedAnswer, RepositoryAnswer, Signed,
+    StatusAnswer, Uncommitted,
 };
 use super::interrupt::Watch;
 use super::unmount::clear_dead;
@@ -66,6 +67,17 @@ pub(crate) fn source_of(point: &Path) -> Option<String> {
     }
 }
 
+/// The repository of the mount at a path.
+///
+/// # Errors
+/// Nothing is mounted there, or its daemon could not answer.
+pub(crate) fn repository_of(mount_point: &Path) -> Result<RepositoryAnswer, CliError> {
+    let Answer::Repository(repository) = client::ask(mount_point, Command::Repository)? else {
+        return Err(unexpected());
+    };
+    Ok(*repository)
+}
+
 /// Lists what is uncommitted. Exits with [`Exit::Differs`] when there is anything.
 ///
 /// # Errors
@@ -117,7 +129,8 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
         | Answer::Status(_)
         | Answer::Diff(_)
         | Answer::Stats(_)
-        | Answer::Commit(_) => Err(unexpected()),
+        | Answer::Commit(_)
+        | Answer::Repository(_) => Err(unexpected()),
     }
 }
 
@@ -163,6 +176,8 @@ fn show_mounted(about: &MountedAnswer, json: bool) -> Result<(), CliError> {
     let MountedAnswer { mount_point, source, read_only, .. } = about;
     if json {
         print_json(&json!(about))
+    } else if let Some(offline) = &about.offline {
+        print(&format!("{source} is mounted at {mount_point}, read-only, offline: {offline}\n"))
     } else if *read_only {
         print(&format!("{source} is mounted at {mount_point}, read-only\n"))
     } else if !about.can_commit {
@@ -200,6 +215,9 @@ fn status_text(status: &StatusAnswer) -> String {
         lines.push(("oldest edit", format!("{oldest:.0} s ago")));
     }
     lines.push(("memory", size(status.memory_bytes)));
+    if let Some(offline) = &status.mount.offline {
+        lines.push(("offline", offline.clone()));
+    }
     if let Some(log) = &status.mount.log {
         lines.push(("log", log.clone()));
     }

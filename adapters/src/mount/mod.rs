@@ -20,7 +20,7 @@ mod table;
 mod unmount;
 
 pub use args::{CommitArgs, DiffArgs, MountArgs, ProgressKind, StatsArgs, StatusArgs, UmountArgs};
-pub(crate) use commands::source_of;
+pub(crate) use commands::{repository_of, source_of};
 pub use commands::{run_diff, run_mount, run_status, run_umount};
 pub use commit::run_commit;
 pub use stats::run_stats;

@@ -3,19 +3,20 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use vellum_core::conc::Shared;
 use vellum_core::machine::{Branch, MountSpec};
-use vellum_core::words::Limits;
+use vellum_core::words::{Limits, Time};
 
 use super::args::MountArgs;
 use super::control::place::Place;
-use super::control::protocol::MountedAnswer;
+use super::control::protocol::{MountedAnswer, RepositoryAnswer};
 use super::daemon::{Daemon, Sides};
 use super::notify::Notify;
 use super::{background, metrics, point};
-use crate::cli::{CliError, Exit};
+use crate::cli::{CliError, Exit, time};
 use crate::fuse::{OpenMode, Options};
 use crate::host::Host;
 use crate::repo::{Address, Repo};
@@ -30,8 +31,17 @@ const RESERVE_PART: u64 = 16;
 /// Chunks that the reserve holds at least.
 const RESERVE_CHUNKS: u64 = 2;
 
+/// How long the end of a mount waits for a slow disk to keep what was read.
+const KEEP_WAIT: Duration = Duration::from_secs(2);
+
 /// Opens the repository, mounts it and serves it to its end, in this process.
 pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Result<Exit, CliError> {
+    // A commit needs the bucket: of its edits nothing could come.
+    let read_only = args.read_only || args.offline;
+    // The daemon leaves the directory it was started in.
+    let cache = args.cache.clone().absolute();
+    let cache = cache.map_err(|error| failed("can't find the cache", &error))?;
+    let args = &MountArgs { read_only, cache, ..args.clone() };
     let point = point::check(&args.mount_point)?;
     let place = Place::of(&point);
     place.prepare()?;
@@ -53,11 +63,15 @@ pub(super) fn serve(args: &MountArgs, ready: impl FnOnce(MountedAnswer)) -> Resu
         let source = format!("{}@{name}", location.address.display());
         let about = MountedAnswer {
             metrics: metrics.as_ref().map(|(_, address)| address.to_string()),
+            offline: offline_words(&repo, &name),
             ..about(args, &point, &place, source, can_commit)
         };
         let sides = Sides { metrics: metrics.map(|(listener, _)| listener), notify: notify(args) };
+        let store = Arc::clone(repo.store());
         let served = serve_host(args, (&host, repo), (&point, &place), (about, sides), ready).await;
         host.close();
+        // What was read last may not be kept yet.
+        drop(tokio::time::timeout(KEEP_WAIT, store.settle()).await);
         served
     });
     if background::is_daemon() && served.is_ok() {
@@ -82,9 +96,16 @@ async fn serve_host(
         allow_other: args.allow_other,
         open_mode: if args.cached_writes { OpenMode::Cached } else { OpenMode::Direct },
     };
+    let source = RepositoryAnswer {
+        mount_point: about.mount_point.clone(),
+        address: repo.store().address().to_string_lossy().into_owned(),
+        store: args.store.clone().with_environment(),
+        cache: args.cache.clone(),
+        base: None,
+        offline: repo.store().is_offline(),
+    };
     let told = about.clone();
-    let point = point.to_path_buf();
-    let about = (about, sides);
+    let (point, about) = (point.to_path_buf(), (about, source, sides));
     Daemon::run((host.clone(), repo), place, point, options, about, || ready(told)).await
 }
 
@@ -101,6 +122,7 @@ fn about(
         read_only: args.read_only,
         can_commit,
         metrics: None,
+        offline: None,
         log: background::is_daemon().then(|| place.log.to_string_lossy().into_owned()),
         pid: std::process::id(),
     }
@@ -111,10 +133,22 @@ fn notify(args: &MountArgs) -> Notify {
     if args.foreground { Notify::from_environment() } else { Notify::nobody() }
 }
 
+/// What is mounted of a bucket of which nothing is asked.
+fn offline_words(repo: &Repo, name: &str) -> Option<String> {
+    let store = repo.store();
+    let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    let words = match store.offline_as_of() {
+        Some(at) => format!("{name} as of {}", time(Time::from_parts(seconds(at), 0))),
+        None => format!("{name}, as far as it is cached"),
+    };
+    store.is_offline().then_some(words)
+}
+
 /// What is to be mounted, by a full path: the daemon leaves the directory it was started in.
 fn address(args: &MountArgs) -> Result<(Location, String), CliError> {
     let address = Address::parse(&args.repository);
-    let location = address.location(&args.store).absolute().map_err(|error| {
+    let location = address.location(&args.store).cached(&args.cache);
+    let location = Location { offline: args.offline, ..location }.absolute().map_err(|error| {
         failed(&format!("can't find the repository {}", address.repo.display()), &error)
     })?;
     Ok((location, address.name().to_owned()))
@@ -150,8 +184,12 @@ async fn host(
         }),
         owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
     };
-    let shared = Arc::new(Shared::new(limits(args.memory, chunk_bytes)?, args.read_only));
+    let limits = limits(args.memory, chunk_bytes)?;
+    // What can't be reached will not come by being asked for again.
+    let retry_ns = if args.offline { 0 } else { limits.retry_ns };
+    let shared = Arc::new(Shared::new(Limits { retry_ns, ..limits }, args.read_only));
     let store = Arc::clone(repo.store());
+    store.count_cache();
     let host = Host::start(spec, shared, store as Arc<_>, runtime.clone())
         .map_err(|error| failed("can't start threads", &error))?;
     Ok((host, repo, can_commit))

@@ -16,20 +16,26 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Reads an object or a range of it, patiently.
+/// Reads an object or a range of it as the store itself has it, patiently.
 pub(super) async fn get(
     store: &Store,
     key: &str,
     range: Option<Range<u64>>,
 ) -> Result<(Vec<u8>, Etag), StoreError> {
-    match patiently(store, StoreRequest::Get { key: key.to_owned(), range }).await {
-        StoreOutcome::Got { body, etag } => Ok((body, etag)),
-        StoreOutcome::Failed(error) => Err(error),
-        StoreOutcome::Found { .. }
-        | StoreOutcome::Stored { .. }
-        | StoreOutcome::Listed { .. }
-        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
-    }
+    let request = StoreRequest::Get { key: key.to_owned(), range, fresh: true };
+    patiently(store, request).await.got()
+}
+
+/// Reads an object or a range of it, patiently. Unless `fresh`, what was kept of earlier answers
+/// will do.
+pub(super) async fn get_kept(
+    store: &Store,
+    key: &str,
+    range: Option<Range<u64>>,
+    fresh: bool,
+) -> Result<Vec<u8>, StoreError> {
+    let request = StoreRequest::Get { key: key.to_owned(), range, fresh };
+    Ok(patiently(store, request).await.got()?.0)
 }
 
 /// Puts an object that it does no harm to put twice, patiently.
@@ -127,7 +133,8 @@ async fn page(
 async fn patiently(store: &Store, request: StoreRequest) -> StoreOutcome {
     for round in 0..TRIES - 1 {
         let outcome = store.request(request.clone()).await;
-        if !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
+        let is_final = store.is_offline();
+        if is_final || !matches!(&outcome, StoreOutcome::Failed(error) if error.is_temporary()) {
             return outcome;
         }
         pause(round).await;

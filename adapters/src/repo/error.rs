@@ -141,6 +141,10 @@ impl RepoError {
             Self::Open(OpenError::Endpoint { .. }) => {
                 "give the URL of the server, such as https://minio.example:9000".into()
             }
+            Self::Open(OpenError::NotOffline { is_bucket: true, .. }) => {
+                "leave --offline out, or give a --cache-size and a --cache-dir".into()
+            }
+            Self::Open(OpenError::NotOffline { .. }) => "leave --offline out".into(),
             Self::Open(_) => "give s3://BUCKET/PREFIX, or a directory on a local disk".into(),
             Self::NotARepository { path } => {
                 format!("create one with `vellum init {}`", path.display())

@@ -1,5 +1,5 @@
 //! Repositories without a mount: opening, making, importing, exporting, listing,
-//! reading, naming and verifying.
+//! reading, prefetching, naming and verifying.
 //!
 //! Whatever is read is verified by its hash before anything looks at it, and errors name the
 //! object's key. What is written is named by the hash of the bytes that are sent.
@@ -19,6 +19,7 @@ mod names;
 mod ordered;
 mod packs;
 mod paths;
+mod prefetch;
 mod probe;
 mod refs;
 mod source;
@@ -50,6 +51,7 @@ pub use history::{LogEntry, log};
 pub use import::{Import, Imported};
 pub use list::{List, ListWhat, Listed};
 pub use names::{Named, Naming, NamingError, RefRow, list_refs};
+pub use prefetch::Prefetch;
 pub use probe::{Breach, probe};
 pub use refs::{Branch, Resolved};
 pub(crate) use verify::read_back;
@@ -219,9 +221,9 @@ impl Repo {
     pub async fn read_node<T: TreeKind>(&self, node: &NodeRef) -> Result<TreeNode<T>, RepoError> {
         let key = node_key(node);
         let range = node.place.map(|place| place.range());
-        // Once more: the bytes may have been damaged on their way.
-        for _ in 0..2 {
-            let bytes = self.read_bytes(&key, range.clone()).await?;
+        // Once more, from the store itself: the bytes may have been damaged on their way.
+        for fresh in [false, true] {
+            let bytes = self.read_bytes(&key, range.clone(), fresh).await?;
             match decode_node::<T>(node, &bytes) {
                 Ok(decoded) => {
                     let placed = decoded.check_place(node, None, None);
@@ -268,9 +270,9 @@ impl Repo {
         range: Option<Range<u64>>,
         hash: &Hash,
     ) -> Result<Verified, RepoError> {
-        // Once more: the bytes may have been damaged on their way.
-        for _ in 0..2 {
-            let bytes = self.read_bytes(key, range.clone()).await?;
+        // Once more, from the store itself: the bytes may have been damaged on their way.
+        for fresh in [false, true] {
+            let bytes = self.read_bytes(key, range.clone(), fresh).await?;
             if let Ok(verified) = Verified::check(hash, bytes) {
                 return Ok(verified);
             }
@@ -278,9 +280,14 @@ impl Repo {
         Err(RepoError::Damaged { key: key.to_owned() })
     }
 
-    async fn read_bytes(&self, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, RepoError> {
-        match asks::get(&self.store, key, range).await {
-            Ok((bytes, _)) => Ok(bytes),
+    async fn read_bytes(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        fresh: bool,
+    ) -> Result<Vec<u8>, RepoError> {
+        match asks::get_kept(&self.store, key, range, fresh).await {
+            Ok(bytes) => Ok(bytes),
             Err(StoreError::NotFound) => Err(RepoError::Missing { key: key.to_owned() }),
             Err(error) => Err(RepoError::store("read", key, error)),
         }

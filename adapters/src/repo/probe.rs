@@ -15,7 +15,7 @@ use super::asks::pause;
 use super::error::RepoError;
 use super::refs::attempt;
 use super::{Repo, asks};
-use crate::store::{ObjectStore, Store};
+use crate::store::{ObjectStore, Store, cache_home};
 
 /// Creators that race for one key.
 const CREATORS: u8 = 16;
@@ -86,12 +86,6 @@ pub(super) async fn check(store: &Store) -> Result<(), RepoError> {
 fn mark_of(name: &str) -> Option<PathBuf> {
     let file = Hash::of(name.as_bytes()).to_string();
     Some(cache_home()?.join("vellum/conditions").join(&file[..32]))
-}
-
-/// Where the user's caches are (XDG Base Directory Specification).
-fn cache_home() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))
 }
 
 /// Asks a store whether it keeps conditions, with objects of its own that it removes again.

@@ -46,6 +46,13 @@ pub enum OpenError {
         /// Why.
         error: io::Error,
     },
+    /// Only what is cached can be read without a store.
+    NotOffline {
+        /// What was to be read so.
+        path: PathBuf,
+        /// Whether it is in a bucket: then there is no cache.
+        is_bucket: bool,
+    },
     /// The test hooks in the environment can't be understood.
     Hooks {
         /// The part that is wrong.
@@ -71,6 +78,12 @@ impl fmt::Display for OpenError {
             Self::NotDirectory { path } => write!(f, "{} is not a directory", path.display()),
             Self::Io { path, error } => {
                 write!(f, "can't open {}: {}", path.display(), os_words(error))
+            }
+            Self::NotOffline { path, is_bucket: true } => {
+                write!(f, "{} can't be read offline: there is no cache", path.display())
+            }
+            Self::NotOffline { path, is_bucket: false } => {
+                write!(f, "{} is in a directory, of which nothing is cached", path.display())
             }
             Self::Hooks { part } => write!(f, "VELLUM_TEST_STORE: can't understand {part:?}"),
         }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use aws_credential_types::Credentials;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
+use serde::{Deserialize, Serialize};
 
+use super::cache::CacheOptions;
 use super::error::OpenError;
 use super::keys::check_key;
 use super::s3::S3Place;
@@ -18,11 +20,15 @@ pub struct Location {
     pub address: PathBuf,
     /// What is needed to reach it, if it is not a path.
     pub options: StoreOptions,
+    /// What is kept on disk of what is read, if it is not a path; nothing when `None`.
+    pub cache: Option<CacheOptions>,
+    /// Whether nothing is to be asked of it: there is what was kept and seen.
+    pub offline: bool,
 }
 
 /// How a bucket is reached. What is not said here is found as every AWS tool finds it: in the
 /// environment, then in the profile, then from the host.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[command(next_help_heading = "Bucket options")]
 pub struct StoreOptions {
     /// URL of an S3-compatible server, such as https://minio.example:9000
@@ -54,7 +60,28 @@ pub struct StoreOptions {
     pub sse: Option<String>,
     /// Credentials of a program that has its own; none are looked for then.
     #[arg(skip)]
+    #[serde(skip)]
     pub credentials: Option<Credentials>,
+}
+
+impl StoreOptions {
+    /// The same, with what the environment of this process says of where a bucket is: for a process
+    /// that has another one. Credentials are left to it.
+    #[must_use]
+    pub fn with_environment(self) -> Self {
+        self.with(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn with(self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let endpoint = || variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
+        let region = || variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+        Self {
+            endpoint_url: self.endpoint_url.or_else(endpoint),
+            region: self.region.or_else(region),
+            profile: self.profile.or_else(|| variable("AWS_PROFILE")),
+            ..self
+        }
+    }
 }
 
 /// What an address means.
@@ -70,7 +97,13 @@ impl Location {
     /// A place with its options.
     #[must_use]
     pub fn new(address: &Path, options: StoreOptions) -> Self {
-        Self { address: address.to_path_buf(), options }
+        Self { address: address.to_path_buf(), options, cache: None, offline: false }
+    }
+
+    /// The same place, of which is kept on disk what is read.
+    #[must_use]
+    pub fn cached(self, cache: &CacheOptions) -> Self {
+        Self { cache: Some(cache.clone()), ..self }
     }
 
     /// What the address means.
@@ -99,10 +132,11 @@ impl Location {
     /// # Errors
     /// The working directory is gone.
     pub fn absolute(self) -> std::io::Result<Self> {
+        let cache = self.cache.map(CacheOptions::absolute).transpose()?;
         if url_parts(self.address.as_os_str()).is_some() {
-            return Ok(self);
+            return Ok(Self { cache, ..self });
         }
-        Ok(Self { address: std::path::absolute(&self.address)?, ..self })
+        Ok(Self { address: std::path::absolute(&self.address)?, cache, ..self })
     }
 }
 
@@ -123,4 +157,25 @@ pub(crate) fn url_parts(address: &OsStr) -> Option<(&str, &str)> {
 fn is_bucket(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
     (1..=255).contains(&name.len()) && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_goes_before_the_environment() {
+        let variable = |name: &str| match name {
+            "AWS_ENDPOINT_URL" => Some("http://there".to_owned()),
+            "AWS_REGION" => Some("eu-1".to_owned()),
+            _ => None,
+        };
+        let said = StoreOptions { region: Some("us-1".to_owned()), ..StoreOptions::default() };
+        let expected = StoreOptions {
+            endpoint_url: Some("http://there".to_owned()),
+            region: Some("us-1".to_owned()),
+            ..StoreOptions::default()
+        };
+        assert_eq!(said.with(&variable), expected);
+    }
 }

@@ -2,8 +2,10 @@
 //!
 //! A [`Store`] is a backend behind three things that all backends share: counters that commands
 //! and tests read, the test hooks of [`hooks`], and the trait [`ObjectStore`]. The backend of a
-//! local directory is [`DirStore`], that of a bucket [`S3Store`].
+//! local directory is [`DirStore`], that of a bucket [`S3Store`], over which a cache on disk may
+//! lie ([`cache`]). The counters are below the cache: they count what the backend was asked.
 
+mod cache;
 mod dir;
 mod error;
 mod hooks;
@@ -14,15 +16,20 @@ mod s3;
 #[cfg(test)]
 mod testing;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use vellum_core::shapes::{Counts, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{Counts, Slice, StoreError, StoreOutcome, StoreRequest};
 
 use crate::figures::{RequestKind, Requests};
+use cache::Cache;
+pub(crate) use cache::cache_home;
+use cache::seen::{Offline, Seen};
+pub use cache::{CacheCounts, CacheOptions, MinFree};
 pub use dir::DirStore;
 pub use error::OpenError;
 pub(crate) use error::os_words;
@@ -59,11 +66,21 @@ pub trait ObjectStore: Send + Sync {
 
 /// An opened store.
 pub struct Store {
-    backend: Arc<dyn ObjectStore>,
+    plain: Arc<Plain>,
     address: PathBuf,
-    counts: Arc<Mutex<Counts>>,
+    cache: Option<Cache>,
+    /// Where the header and refs are noted that were seen.
+    seen: Option<Arc<Seen>>,
+    /// What stands for the backend if that is not to be reached.
+    offline: Option<Arc<Offline>>,
+}
+
+/// A backend with counters and hooks.
+struct Plain {
+    backend: Arc<dyn ObjectStore>,
+    counts: Mutex<Counts>,
     requests: Arc<Requests>,
-    hooks: Option<Arc<hooks::Hooks>>,
+    hooks: Option<hooks::Hooks>,
 }
 
 impl Store {
@@ -73,22 +90,45 @@ impl Store {
     /// # Errors
     /// [`OpenError`] names the address and what is wrong with it.
     pub async fn open(location: &Location) -> Result<Arc<Self>, OpenError> {
-        let backend: Arc<dyn ObjectStore> = match location.meant()? {
-            Meant::Directory => Arc::new(DirStore::open(&location.address)?),
-            Meant::Bucket(place) => Arc::new(S3Store::open(place, &location.options).await?),
+        let meant = location.meant()?;
+        let root = location.cache.as_ref().and_then(CacheOptions::directory);
+        let is_bucket = matches!(meant, Meant::Bucket(_));
+        if location.offline && !(is_bucket && root.is_some()) {
+            return Err(OpenError::NotOffline { path: location.address.clone(), is_bucket });
+        }
+        let (backend, name): (Arc<dyn ObjectStore>, _) = match meant {
+            Meant::Directory => (Arc::new(DirStore::open(&location.address)?), None),
+            Meant::Bucket(place) => {
+                let bucket = S3Store::open(place, &location.options).await?;
+                let name = bucket.to_be_probed();
+                (Arc::new(bucket), name)
+            }
         };
-        let hooks = hooks::Hooks::from_environment()?.map(Arc::new);
-        let (counts, requests) = (Arc::default(), Arc::default());
-        let address = location.address.clone();
-        Ok(Arc::new(Self { backend, address, counts, requests, hooks }))
+        let hooks = hooks::Hooks::from_environment()?;
+        let mut store = Self::plain(backend, &location.address, hooks);
+        if let (Some(options), Some(root), Some(name)) = (&location.cache, root, name) {
+            let seen = Seen::of(&root, &name);
+            store.cache = Some(Cache::new(root, options));
+            if location.offline {
+                let offline = Arc::new(Offline::new(seen));
+                store.plain = Arc::new(Plain::over(Arc::clone(&offline) as Arc<_>, None));
+                store.offline = Some(offline);
+            } else {
+                store.seen = Some(Arc::new(seen));
+            }
+        }
+        Ok(Arc::new(store))
     }
 
     /// A store over any backend, without hooks.
     #[must_use]
     pub fn over(backend: Arc<dyn ObjectStore>, address: &Path) -> Arc<Self> {
-        let (counts, requests) = (Arc::default(), Arc::default());
-        let address = address.to_path_buf();
-        Arc::new(Self { backend, address, counts, requests, hooks: None })
+        Arc::new(Self::plain(backend, address, None))
+    }
+
+    fn plain(backend: Arc<dyn ObjectStore>, address: &Path, hooks: Option<hooks::Hooks>) -> Self {
+        let plain = Arc::new(Plain::over(backend, hooks));
+        Self { plain, address: address.to_path_buf(), cache: None, seen: None, offline: None }
     }
 
     /// Where the store is, as it was given.
@@ -97,53 +137,176 @@ impl Store {
         &self.address
     }
 
-    /// What was asked of the store since it was opened.
+    /// What was asked of the backend since the store was opened.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        *self.counts.lock()
+        *self.plain.counts.lock()
     }
 
-    /// What was asked of the store, what it answered, and how long that took.
+    /// What was asked of the backend, what it answered, and how long that took.
     pub(crate) fn requests(&self) -> &Requests {
-        &self.requests
+        &self.plain.requests
+    }
+
+    /// What the cache did since the store was opened; none if there is no cache.
+    #[must_use]
+    pub fn cache_counts(&self) -> Option<CacheCounts> {
+        self.cache.as_ref().map(Cache::counts)
+    }
+
+    /// Where the cache is, and how many bytes it may take; none if there is no cache.
+    #[must_use]
+    pub fn cache_place(&self) -> Option<(&Path, u64)> {
+        self.cache.as_ref().map(|cache| (cache.root(), cache.bound_bytes()))
+    }
+
+    /// Counts what lies in the cache, in the background, if that was not done for long.
+    pub fn count_cache(&self) {
+        if let Some(cache) = &self.cache {
+            cache.count_anew();
+        }
+    }
+
+    /// Whether a part of an object, or all of it, is in the cache; it counts as used.
+    pub async fn has_kept(&self, key: &str, range: Option<Range<u64>>) -> bool {
+        match &self.cache {
+            Some(cache) => cache.has(key, range).await,
+            None => false,
+        }
+    }
+
+    /// Waits until what was read is kept.
+    pub async fn settle(&self) {
+        if let Some(cache) = &self.cache {
+            cache.settle().await;
+        }
+    }
+
+    /// Whether the backend is not to be reached.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline.is_some()
+    }
+
+    /// When the ref was seen that was read last, in seconds since 1970, if this is offline.
+    #[must_use]
+    pub fn offline_as_of(&self) -> Option<u64> {
+        self.offline.as_ref()?.as_of()
+    }
+}
+
+impl Plain {
+    fn over(backend: Arc<dyn ObjectStore>, hooks: Option<hooks::Hooks>) -> Self {
+        Self { backend, counts: Mutex::default(), requests: Arc::default(), hooks }
+    }
+
+    async fn perform(&self, request: StoreRequest) -> StoreOutcome {
+        let (kind, began) = (RequestKind::of(&request), Instant::now());
+        let under_way = self.requests.asked();
+        let asked = self.counts.lock().asked(&request);
+        let refused = match &self.hooks {
+            Some(hooks) => hooks.before(&request).await,
+            None => None,
+        };
+        let outcome = match refused {
+            Some(error) => StoreOutcome::Failed(error),
+            None => self.backend.request(request).await,
+        };
+        self.counts.lock().answered(asked, &outcome);
+        under_way.answered(kind, &outcome, began.elapsed());
+        outcome
+    }
+}
+
+/// [`Plain`] as whoever fetches for the cache sees it.
+struct Below(Arc<Plain>);
+
+impl ObjectStore for Below {
+    fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome> {
+        let plain = Arc::clone(&self.0);
+        Box::pin(async move { plain.perform(request).await })
     }
 }
 
 impl ObjectStore for Store {
     fn request(&self, request: StoreRequest) -> BoxFuture<'static, StoreOutcome> {
-        let (counts, hooks) = (Arc::clone(&self.counts), self.hooks.clone());
-        let (backend, requests) = (Arc::clone(&self.backend), Arc::clone(&self.requests));
+        let plain = Arc::clone(&self.plain);
+        let Some(cache) = self.cache.clone() else {
+            return Box::pin(async move { plain.perform(request).await });
+        };
+        let seen = self.seen.clone();
         Box::pin(async move {
-            let (kind, began) = (RequestKind::of(&request), Instant::now());
-            let under_way = requests.asked();
-            let asked = counts.lock().asked(&request);
-            let refused = match &hooks {
-                Some(hooks) => hooks.before(&request).await,
-                None => None,
-            };
-            let outcome = match refused {
-                Some(error) => StoreOutcome::Failed(error),
-                None => backend.request(request).await,
-            };
-            counts.lock().answered(asked, &outcome);
-            under_way.answered(kind, &outcome, began.elapsed());
-            outcome
+            match request {
+                StoreRequest::Get { key, range, .. } if Seen::is_noted(&key) => {
+                    let is_whole = range.is_none();
+                    let get = StoreRequest::Get { key: key.clone(), range, fresh: true };
+                    let outcome = plain.perform(get).await;
+                    note(seen.filter(|_| is_whole), key, outcome, None).await
+                }
+                StoreRequest::Get { key, range, fresh } => {
+                    let below: Arc<dyn ObjectStore> = Arc::new(Below(plain));
+                    cache.get(&below, key, range, fresh).await
+                }
+                StoreRequest::Put { key, body, condition } => {
+                    let put = (key.clone(), body.clone());
+                    let request = StoreRequest::Put { key, body, condition };
+                    let outcome = plain.perform(request).await;
+                    let (key, body) = put;
+                    if !matches!(outcome, StoreOutcome::Stored { .. }) {
+                        return outcome;
+                    }
+                    if Seen::is_noted(&key) {
+                        let parts = body.iter().map(Slice::as_bytes);
+                        let bytes = parts.collect::<Vec<_>>().concat();
+                        return note(seen, key, outcome, Some(bytes)).await;
+                    }
+                    cache.put(&key, &body).await;
+                    outcome
+                }
+                StoreRequest::Delete { key } => {
+                    let outcome = plain.perform(StoreRequest::Delete { key: key.clone() }).await;
+                    if Seen::is_noted(&key) {
+                        return note(seen, key, outcome, None).await;
+                    }
+                    cache.forget(&key).await;
+                    outcome
+                }
+                other @ (StoreRequest::Head { .. } | StoreRequest::List { .. }) => {
+                    plain.perform(other).await
+                }
+            }
         })
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        self.backend.free_bytes()
+        self.plain.backend.free_bytes()
     }
 
     fn to_be_probed(&self) -> Option<String> {
-        self.backend.to_be_probed()
+        self.plain.backend.to_be_probed()
     }
 
     fn is_gone(&self) -> bool {
-        self.backend.is_gone()
+        self.plain.backend.is_gone()
     }
 
     fn window(&self) -> Option<usize> {
-        self.backend.window()
+        self.plain.backend.window()
     }
+}
+
+/// Notes what the store answered of a header or ref, and passes it on.
+async fn note(
+    seen: Option<Arc<Seen>>,
+    key: String,
+    outcome: StoreOutcome,
+    body: Option<Vec<u8>>,
+) -> StoreOutcome {
+    let Some(seen) = seen else { return outcome };
+    let work = move || {
+        seen.note(&key, &outcome, body.as_deref());
+        outcome
+    };
+    let noted = tokio::task::spawn_blocking(work).await;
+    noted.unwrap_or(StoreOutcome::Failed(StoreError::Unreachable))
 }

@@ -30,7 +30,8 @@ pub(super) fn keeps(store: &dyn ObjectStore, check: Check) {
 }
 
 pub(super) async fn get(store: &dyn ObjectStore, key: &str) -> Option<(Vec<u8>, Etag)> {
-    let outcome = store.request(StoreRequest::Get { key: key.into(), range: None }).await;
+    let outcome =
+        store.request(StoreRequest::Get { key: key.into(), range: None, fresh: false }).await;
     match outcome.got() {
         Ok(got) => Some(got),
         Err(StoreError::NotFound) => None,

@@ -51,6 +51,8 @@ pub enum StoreRequest {
         key: Key,
         /// Bytes wanted; all when `None`.
         range: Option<Range<u64>>,
+        /// Whether the store itself has to answer: what was kept of earlier answers may be wrong.
+        fresh: bool,
     },
     /// Length and identity of an object.
     Head {

@@ -43,7 +43,7 @@ pub fn put(key: &str, body: &[u8], condition: Condition) -> StoreRequest {
 /// A get of a whole object.
 #[must_use]
 pub fn get(key: &str) -> StoreRequest {
-    StoreRequest::Get { key: key.into(), range: None }
+    StoreRequest::Get { key: key.into(), range: None, fresh: false }
 }
 
 fn head(key: &str) -> StoreRequest {
@@ -97,7 +97,7 @@ pub fn a_body_is_read_back_whole(send: Send<'_>) {
 pub fn what_does_not_exist_is_not_found(send: Send<'_>) {
     create(send, "dir/file", b"x");
     for key in ["none", "dir", "dir/none", "dir/file/below"] {
-        let part = StoreRequest::Get { key: key.into(), range: Some(0..1) };
+        let part = StoreRequest::Get { key: key.into(), range: Some(0..1), fresh: false };
         for request in [get(key), part, head(key)] {
             assert_eq!(one(send, request.clone()), NOT_FOUND, "{request:?}");
         }
@@ -226,7 +226,8 @@ pub fn ranges_end_where_the_object_ends(send: Send<'_>) {
         (4..4, ""),
         (7..u64::MAX, "789"),
     ] {
-        let request = StoreRequest::Get { key: "ten".into(), range: Some(range.clone()) };
+        let request =
+            StoreRequest::Get { key: "ten".into(), range: Some(range.clone()), fresh: false };
         assert_eq!(body_of(one(send, request)).0, expected.as_bytes(), "{range:?}");
     }
 }

@@ -43,7 +43,7 @@ impl Objects {
 
     fn perform(&mut self, request: &StoreRequest) -> Result<StoreOutcome, StoreError> {
         match request {
-            StoreRequest::Get { key, range } => {
+            StoreRequest::Get { key, range, .. } => {
                 let (body, etag) = self.find(key)?;
                 let len = body.len() as u64;
                 let range = range.clone().unwrap_or(0..len);

@@ -151,7 +151,7 @@ fn requests_and_bytes_are_counted_by_kind() {
     let mut store = store(3);
     send(&mut store, put("chunks/x", b"12345", Condition::Absent));
     send(&mut store, get("chunks/x"));
-    send(&mut store, StoreRequest::Get { key: "chunks/x".into(), range: Some(1..3) });
+    send(&mut store, StoreRequest::Get { key: "chunks/x".into(), range: Some(1..3), fresh: false });
     send(&mut store, get("none"));
     let counts = *store.counts();
     assert_eq!(counts.put, KindCounts { requests: 1, failed: 0, bytes: 5 });

@@ -39,10 +39,13 @@ pub fn store_request(request: &StoreRequest) -> String {
             let whole: Vec<u8> = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
             format!("Put {key} {} if {condition:?}", bytes(&whole))
         }
-        StoreRequest::Get { key, range } => match range {
-            Some(range) => format!("Get {key} {}..{}", range.start, range.end),
-            None => format!("Get {key}"),
-        },
+        StoreRequest::Get { key, range, fresh } => {
+            let fresh = if *fresh { " fresh" } else { "" };
+            match range {
+                Some(range) => format!("Get {key} {}..{}{fresh}", range.start, range.end),
+                None => format!("Get {key}{fresh}"),
+            }
+        }
         StoreRequest::Head { key } => format!("Head {key}"),
         StoreRequest::List { prefix, after, max } => format!("List {prefix} after {after:?} {max}"),
         StoreRequest::Delete { key } => format!("Delete {key}"),

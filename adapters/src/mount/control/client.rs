@@ -46,7 +46,8 @@ pub(in crate::mount) fn ask_and_hear(
         CliError::new(Exit::NotMounted, what, remedy)
     };
     // Those that change something may not be given up: they might be done later all the same.
-    let bounded = matches!(command, Command::Status | Command::Diff | Command::Stats);
+    let bounded =
+        matches!(command, Command::Status | Command::Diff | Command::Stats | Command::Repository);
     stream.write_all(line(&Request { v: VERSION, command }).as_bytes()).map_err(lost)?;
     if bounded {
         wait_until_taken(&stream, &point)?;

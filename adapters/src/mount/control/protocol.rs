@@ -6,6 +6,7 @@ use vellum_core::shapes::{Change, ChangeKind, Counts, Diff, FileKind, Status};
 
 use super::stats::StatsAnswer;
 use crate::cli::{CliError, Exit};
+use crate::store::{CacheCounts, CacheOptions, Store, StoreOptions};
 
 /// Version of the protocol. Both sides must be of the same one.
 pub(in crate::mount) const VERSION: u32 = 2;
@@ -39,6 +40,8 @@ pub(in crate::mount) enum Command {
     Commit(Signed, How),
     /// Unmount, and end the daemon.
     Unmount(Uncommitted),
+    /// Where its repository is, and how it is reached.
+    Repository,
 }
 
 /// What a commit says of itself.
@@ -107,7 +110,7 @@ pub(in crate::mount) enum Answer {
     /// The mount answers: said once, by the daemon to the process that started it.
     Mounted(MountedAnswer),
     /// Status.
-    Status(StatusAnswer),
+    Status(Box<StatusAnswer>),
     /// Diff.
     Diff(DiffAnswer),
     /// Stats.
@@ -118,6 +121,25 @@ pub(in crate::mount) enum Answer {
     Unmounted(Option<CommitAnswer>),
     /// Unmount: refused, because of these changes.
     Dirty(DirtyAnswer),
+    /// Repository.
+    Repository(Box<RepositoryAnswer>),
+}
+
+/// The repository of a mount.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RepositoryAnswer {
+    /// Where it is mounted.
+    pub(crate) mount_point: String,
+    /// Where the repository is.
+    pub(crate) address: String,
+    /// How it is reached; credentials are not said.
+    pub(crate) store: StoreOptions,
+    /// What is kept on disk of what is read.
+    pub(crate) cache: CacheOptions,
+    /// Snapshot shown, with the uncommitted changes on top.
+    pub(crate) base: Option<String>,
+    /// Whether nothing is asked of it.
+    pub(crate) offline: bool,
 }
 
 /// A mount that answers.
@@ -131,6 +153,8 @@ pub(in crate::mount) struct MountedAnswer {
     pub(in crate::mount) read_only: bool,
     /// Whether changes can be committed: a branch is mounted, and not read-only.
     pub(in crate::mount) can_commit: bool,
+    /// What is mounted of a bucket of which nothing is asked; none when it is reached.
+    pub(in crate::mount) offline: Option<String>,
     /// What the daemon has to say is in this file; none when it says it on a terminal.
     pub(in crate::mount) log: Option<String>,
     /// Figures for Prometheus are served at this address.
@@ -167,6 +191,8 @@ pub(in crate::mount) struct StatusAnswer {
     pub(in crate::mount) memory_bytes: u64,
     /// What was asked of the store since the mount was started.
     pub(in crate::mount) requests: Counts,
+    /// What the cache did since then; none without a cache.
+    pub(in crate::mount) cache: Option<CacheCounts>,
 }
 
 impl StatusAnswer {
@@ -175,7 +201,7 @@ impl StatusAnswer {
         mount: MountedAnswer,
         mounted: bool,
         status: &Status,
-        requests: Counts,
+        store: &Store,
     ) -> Self {
         Self {
             mount,
@@ -189,7 +215,8 @@ impl StatusAnswer {
             dirty_files: status.dirty_files,
             oldest_dirty_seconds: status.oldest_ns.map(seconds),
             memory_bytes: status.memory_bytes,
-            requests,
+            requests: store.counts(),
+            cache: store.cache_counts(),
         }
     }
 }
@@ -346,6 +373,7 @@ mod tests {
             Command::Unmount(Uncommitted::Refuse),
             Command::Unmount(Uncommitted::Commit(signed)),
             Command::Unmount(Uncommitted::Discard),
+            Command::Repository,
         ] {
             let request = Request { v: VERSION, command };
             let sent = line(&request);

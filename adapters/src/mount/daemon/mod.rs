@@ -27,7 +27,7 @@ use vellum_core::words::Errno;
 
 use super::control::place::Place;
 use super::control::protocol::{
-    Answer, Command, DiffAnswer, MountedAnswer, StatusAnswer, Uncommitted,
+    Answer, Command, DiffAnswer, MountedAnswer, RepositoryAnswer, StatusAnswer, Uncommitted,
 };
 use super::control::server::{self, Say, Serve};
 use super::metrics;
@@ -75,6 +75,7 @@ pub(super) struct Daemon {
     point: PathBuf,
     options: Options,
     about: MountedAnswer,
+    source: RepositoryAnswer,
     events: mpsc::UnboundedSender<Event>,
     mounted: watch::Sender<bool>,
     /// The file system in the mount table: what else is at the mount point is not ours.
@@ -99,7 +100,7 @@ impl Daemon {
         place: &Place,
         point: PathBuf,
         options: Options,
-        (about, sides): (MountedAnswer, Sides),
+        (about, source, sides): (MountedAnswer, RepositoryAnswer, Sides),
         ready: impl FnOnce(),
     ) -> Result<Exit, CliError> {
         let (events, mut inbox) = mpsc::unbounded_channel();
@@ -116,6 +117,7 @@ impl Daemon {
             point,
             options,
             about,
+            source,
             events,
             mounted: watch::Sender::new(true),
             leaving: AtomicBool::new(false),
@@ -306,8 +308,9 @@ impl Daemon {
                 let status = self.status().await?;
                 let there = Table::read().is_ok_and(|it| it.has(&self.point, &self.device()));
                 let mounted = there && *self.mounted.borrow();
-                let (about, requests) = (self.about.clone(), self.repo.store().counts());
-                Ok(Answer::Status(StatusAnswer::new(about, mounted, &status, requests)))
+                let (about, store) = (self.about.clone(), self.repo.store());
+                let answer = StatusAnswer::new(about, mounted, &status, store);
+                Ok(Answer::Status(Box::new(answer)))
             }
             Command::Diff => {
                 self.flush_for_figures().await;
@@ -318,6 +321,10 @@ impl Daemon {
                 Ok(Answer::Commit(self.commit(signed, how, Some(say)).await?))
             }
             Command::Unmount(uncommitted) => self.leave(uncommitted, Busy::Refuse).await,
+            Command::Repository => {
+                let base = self.status().await?.base.map(|hash| hash.to_string());
+                Ok(Answer::Repository(Box::new(RepositoryAnswer { base, ..self.source.clone() })))
+            }
         }
     }
 

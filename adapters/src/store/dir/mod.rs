@@ -127,7 +127,7 @@ impl ObjectStore for DirStore {
 impl Dir {
     fn perform(&self, request: StoreRequest) -> StoreOutcome {
         let outcome = match request {
-            StoreRequest::Get { key, range } => self.get(&key, range),
+            StoreRequest::Get { key, range, .. } => self.get(&key, range),
             StoreRequest::Head { key } => self.head(&key),
             StoreRequest::Put { key, body, condition } => match condition {
                 Condition::Absent => self.put_absent(&key, &body),

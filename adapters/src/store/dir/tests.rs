@@ -115,7 +115,7 @@ fn a_body_that_could_not_be_made_durable_is_not_shown() {
         store.dir.syncs.fail("refs");
         let moved = put("refs/main", b"2", Condition::Matches(etag));
         assert_eq!(store.request(moved).await, StoreOutcome::Failed(StoreError::Ambiguous));
-        let read = |key: &str| StoreRequest::Get { key: key.into(), range: None };
+        let read = |key: &str| StoreRequest::Get { key: key.into(), range: None, fresh: false };
         let refused = StoreOutcome::Failed(StoreError::Unreachable);
         assert_eq!(store.request(read("refs/main")).await, refused);
         assert!(matches!(store.request(read("refs/other")).await, StoreOutcome::Got { .. }));
@@ -139,7 +139,9 @@ fn links_and_directories_are_no_objects() {
     fs::create_dir(dir.path().join("dir")).unwrap();
     run(async {
         for key in ["link", "out", "dir"] {
-            let got = store.request(StoreRequest::Get { key: key.into(), range: None }).await;
+            let got = store
+                .request(StoreRequest::Get { key: key.into(), range: None, fresh: false })
+                .await;
             let refused = [StoreError::NotFound, StoreError::Unsupported];
             assert!(refused.iter().any(|e| got == StoreOutcome::Failed(e.clone())), "{key}");
         }

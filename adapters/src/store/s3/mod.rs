@@ -109,7 +109,7 @@ impl ObjectStore for S3Store {
 impl Bucket {
     async fn perform(&self, request: StoreRequest) -> Result<StoreOutcome, StoreError> {
         match request {
-            StoreRequest::Get { key, range } => {
+            StoreRequest::Get { key, range, .. } => {
                 check_key(&key)?;
                 self.get(&key, range).await
             }

@@ -224,7 +224,8 @@ impl Engine {
     fn fetch_piece(&mut self, cx: &mut Cx<'_>, key: PieceKey) {
         let range = Some(key.offset..key.offset + key.len);
         let object = object_key(ObjectKind::Chunk, &key.object);
-        let request = StoreRequest::Get { key: object, range };
+        let fresh = self.pieces.loading.get(&key).is_some_and(|loading| loading.checks > 0);
+        let request = StoreRequest::Get { key: object, range, fresh };
         self.calls.send(cx, &self.shared.limits, request, Owner::Piece(key), Retry::Always);
     }
 

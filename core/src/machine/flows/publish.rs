@@ -126,7 +126,7 @@ impl Engine {
 
     fn read_ref(&mut self, cx: &mut Cx<'_>) {
         let Some(branch) = &self.repo.branch else { return };
-        let request = StoreRequest::Get { key: branch.key.clone(), range: None };
+        let request = StoreRequest::Get { key: branch.key.clone(), range: None, fresh: true };
         let owner = Owner::Commit(self.commit_serial, CommitCall::ReadRef);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
     }

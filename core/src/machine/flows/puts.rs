@@ -94,7 +94,7 @@ impl Engine {
                 self.object_stored(cx, id);
             }
             Err(StoreError::Exists | StoreError::Mismatch) => {
-                let request = StoreRequest::Get { key: put.key.clone(), range: None };
+                let request = StoreRequest::Get { key: put.key.clone(), range: None, fresh: true };
                 let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
                 self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
             }

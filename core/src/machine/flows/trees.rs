@@ -214,7 +214,8 @@ impl Engine {
 
     fn fetch_node(&mut self, cx: &mut Cx<'_>, node: &NodeRef) {
         let range = node.place.map(|place| place.range());
-        let request = StoreRequest::Get { key: key_of(node), range };
+        let fresh = self.trees.loading.get(&node.hash).is_some_and(|loading| loading.checks > 0);
+        let request = StoreRequest::Get { key: key_of(node), range, fresh };
         let owner = Owner::Node(node.hash);
         self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
     }

@@ -102,7 +102,7 @@ impl Driven {
 
     fn answer(&mut self, request: StoreRequest) -> StoreOutcome {
         match request {
-            StoreRequest::Get { key, range } => match self.store.get(&key) {
+            StoreRequest::Get { key, range, .. } => match self.store.get(&key) {
                 None => StoreOutcome::Failed(StoreError::NotFound),
                 Some(bytes) => {
                     let whole = 0..bytes.len() as u64;

@@ -128,7 +128,7 @@ async fn perform(
         if sound { Ok(format!("{prefix}{key}")) } else { Err(StoreError::Unsupported) }
     };
     match request {
-        StoreRequest::Get { key, range } => get_part(client, &full(&key)?, range).await,
+        StoreRequest::Get { key, range, .. } => get_part(client, &full(&key)?, range).await,
         StoreRequest::Head { key } => {
             let head = client.head_object().bucket(BUCKET).key(full(&key)?);
             let head = head.send().await.map_err(|error| meaning(told(error)))?;

@@ -60,7 +60,7 @@ fn a_read_that_went_wrong_may_be_tried_again() {
         assert_eq!(bucket.send(get("k")).got().unwrap().0, b"0123456789", "{fault:?}");
     }
     server.hooks().arrange(Arranged::once(Method::GET, "p/", Fault::Truncated));
-    let range = StoreRequest::Get { key: "k".into(), range: Some(2..8) };
+    let range = StoreRequest::Get { key: "k".into(), range: Some(2..8), fresh: false };
     assert_eq!(error(bucket.send(range)), StoreError::Unreachable);
 }
 

@@ -53,7 +53,7 @@ async fn own_work(store: &Store, request: &StoreRequest) -> Option<StoreOutcome>
     let StoreRequest::Put { key, body, condition } = request else { return None };
     let mine: Vec<u8> = body.iter().flat_map(Slice::as_bytes).copied().collect();
     for _ in 0..TRIES {
-        let get = StoreRequest::Get { key: key.clone(), range: None };
+        let get = StoreRequest::Get { key: key.clone(), range: None, fresh: false };
         match store.request(get).await.got() {
             Ok((found, etag)) => {
                 let was_there = matches!(condition, Condition::Matches(old) if *old == etag);
