@@ -1,10 +1,11 @@
 //! Checks that every object that refs reach is there and is what its name says.
 //!
 //! First the trees: snapshots, their parents, and every node below them, each node once however
-//! many snapshots share it, and each object of nodes whole, checked by its own name. That gathers the data objects. Then these, each read once and whole,
-//! and checked by its own name: so the many contents of a pack cost one read, and bytes of it that
-//! nothing names any more are checked too. That a content lies in its pack where the trees say is
-//! checked as far as the pack is long enough; its own hash is checked by whoever reads it.
+//! many snapshots share it, and each object of nodes whole, checked by its own name. That gathers
+//! the data objects. Then these, each read once and whole, and checked by its own name: so the many
+//! contents of a pack cost one read, and bytes of it that nothing names any more are checked too.
+//! That a content lies in its pack where the trees say is checked as far as the pack is long
+//! enough; its own hash is checked by whoever reads it.
 
 mod back;
 mod check;

@@ -7,7 +7,8 @@
 //! died had added is too much until the next count. Each eviction counts.
 //!
 //! Who writes shares the lock of `DIR/writing` until that is done, and who evicts has it alone: so
-//! nothing is on its way that a count would miss. Who comes meanwhile keeps nothing. Entries go in the order of their last use, which is the time of modification.
+//! nothing is on its way that a count would miss. Who comes meanwhile keeps nothing. Entries go in
+//! the order of their last use, which is the time of modification.
 
 use std::collections::BinaryHeap;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -61,8 +61,11 @@ proptest! {
         let sealed = snapshot.seal().unwrap();
         let bytes = Verified::check(&sealed.hash(), sealed.to_bytes()).unwrap();
         let decoded = Snapshot::decode(&bytes).unwrap();
-        prop_assert_eq!(decoded.root.tree().map(|root| root.place), snapshot.root.tree().map(|root| root.place));
-        prop_assert_eq!(decoded.links.map(|root| root.place), snapshot.links.map(|root| root.place));
+        let places = |snapshot: &Snapshot| {
+            let roots = snapshot.root.tree().into_iter().chain(&snapshot.links);
+            roots.map(|root| root.place).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(places(&decoded), places(&snapshot));
         prop_assert_eq!(decoded, snapshot);
     }
 

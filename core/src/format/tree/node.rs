@@ -230,7 +230,8 @@ pub fn decode_node<T: TreeKind>(node: &NodeRef, bytes: &[u8]) -> Result<TreeNode
     }
 }
 
-/// The hash that names the node which is stored as these bytes: that of the bytes, if they are none.
+/// The hash that names the node which is stored as these bytes; that of the bytes, if they are no
+/// node.
 #[must_use]
 pub fn node_hash(bytes: &[u8]) -> Hash {
     match identity(bytes) {
