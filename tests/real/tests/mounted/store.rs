@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vellum_tests_real::s3::{BUCKET, Moto, OWNER_KEYS, StrictServer};
+use vellum_tests_real::s3::{BUCKET, FaultProxy, Moto, OWNER_KEYS, StrictServer};
 
 /// Says where repositories lie in tests that do not say it themselves: in a bucket of our own
 /// server (`strict`) or of moto (`moto`); in a directory if it is not set.
@@ -15,6 +15,8 @@ pub(crate) enum Place {
     Directory,
     Strict(StrictServer),
     Moto(Moto),
+    /// A server of our own, behind a proxy of faults, of which there are none at first.
+    Behind(StrictServer, FaultProxy),
 }
 
 impl Place {
@@ -38,11 +40,28 @@ impl Place {
         Self::Moto(Moto::with_bucket().unwrap())
     }
 
+    /// A server of our own, behind a proxy of faults.
+    pub(crate) fn behind_faults(seed: u64) -> Self {
+        let server = StrictServer::start().unwrap();
+        let proxy = FaultProxy::start(&server.address().to_string(), seed).unwrap();
+        Self::Behind(server, proxy)
+    }
+
+    /// The proxy of faults, and where the server itself is.
+    pub(crate) fn proxy(&self) -> (&FaultProxy, String) {
+        match self {
+            Self::Behind(server, proxy) => (proxy, server.endpoint()),
+            Self::Directory | Self::Strict(_) | Self::Moto(_) => panic!("there is no proxy"),
+        }
+    }
+
     /// The repository `name` of a test that has the directory `dir`.
     pub(crate) fn repository(&self, dir: &Path, name: &str) -> PathBuf {
         match self {
             Self::Directory => dir.join(name),
-            Self::Strict(_) | Self::Moto(_) => format!("s3://{BUCKET}/{name}").into(),
+            Self::Strict(_) | Self::Moto(_) | Self::Behind(..) => {
+                format!("s3://{BUCKET}/{name}").into()
+            }
         }
     }
 
@@ -55,7 +74,7 @@ impl Place {
         let bucket = format!("s3://{BUCKET}");
         match self {
             Self::Directory => repository.join(kind).exists(),
-            Self::Strict(server) => {
+            Self::Strict(server) | Self::Behind(server, _) => {
                 let keys = server.hooks().keys(BUCKET);
                 keys.iter().any(|found| found.starts_with(&key(&bucket)))
             }
@@ -74,7 +93,7 @@ impl Place {
     /// The server of our own.
     pub(crate) fn server(&self) -> &StrictServer {
         match self {
-            Self::Strict(server) => server,
+            Self::Strict(server) | Self::Behind(server, _) => server,
             Self::Directory | Self::Moto(_) => panic!("there is no server of our own"),
         }
     }
@@ -84,6 +103,7 @@ impl Place {
             Self::Directory => None,
             Self::Strict(server) => Some(server.endpoint()),
             Self::Moto(moto) => Some(moto.endpoint()),
+            Self::Behind(_, proxy) => Some(proxy.endpoint()),
         }
     }
 
