@@ -1,5 +1,6 @@
 //! Benchmarks of Vellum, each beside its controls in one interleaved run.
 
+mod bucket;
 mod check;
 mod counters;
 mod failure;
@@ -33,6 +34,8 @@ enum What {
     Stuck(mounted::StuckArgs),
     /// System calls, futexes, context switches, allocations and copies per write. Needs root.
     Counters(counters::CountersArgs),
+    /// Reads and commits through a mount of a bucket, beside the SDK alone.
+    Bucket(bucket::BucketArgs),
     /// Holds Vellum to bounds: in process no slower than the improved form of the naive path,
     /// mounted at least 0.8 of the floor's rate, over a stuck store at most twice the p99.
     Check(check::CheckArgs),
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
         What::Mounted(args) => mounted::run(&args),
         What::Stuck(args) => mounted::stuck(&args),
         What::Counters(args) => counters::run(&args),
+        What::Bucket(args) => bucket::run(&args),
         What::Check(args) => check::run(&args),
         What::Spin(args) => counters::spin(&args),
         What::Serve(args) => mounted::serve(&args),

@@ -1,0 +1,265 @@
+//! Reads and commits through a mount of a bucket, beside the SDK alone with the same number of
+//! requests at once; and a second read, beside that of a local file.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{Config, Credentials, Region};
+use clap::Args;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use vellum_tests_real::s3::{BUCKET, OWNER_KEYS, StrictServer};
+
+use crate::failure::{Doing, Failure};
+use crate::mounted::product;
+use crate::stats::{Summary, paired_ratio};
+
+/// Bytes of an object: those of a chunk.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Requests at once: as many as a mount makes.
+const AT_ONCE: usize = 16;
+/// Bytes of a read.
+const READ_BYTES: usize = 1 << 20;
+/// How long a mount may take to begin.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Options of `bucket`.
+#[derive(Args)]
+pub(crate) struct BucketArgs {
+    /// Rounds; in each, every candidate has one turn
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Size of the file that is read and committed
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=16384))]
+    mib: u64,
+    /// What the server waits before each answer, in milliseconds
+    #[arg(long, default_value_t = 30)]
+    latency_ms: u64,
+}
+
+/// Seconds of each turn, round by round.
+#[derive(Default)]
+struct Turns {
+    sdk_get: Vec<f64>,
+    cold: Vec<f64>,
+    local: Vec<f64>,
+    warm: Vec<f64>,
+    sdk_put: Vec<f64>,
+    commit: Vec<f64>,
+}
+
+/// Measures and tells.
+pub(crate) fn run(args: &BucketArgs) -> Result<(), Failure> {
+    let bench = Bench::new(args)?;
+    let mut turns = Turns::default();
+    for round in 0..args.rounds {
+        bench.round(round, &mut turns)?;
+    }
+    println!("{} MiB, {} ms away, {AT_ONCE} requests at once", args.mib, args.latency_ms);
+    let tell = |what: &str, of: &[f64], base: &str, by: &[f64], goal: f64| {
+        let rate = |seconds: &[f64]| args.mib as f64 / Summary::of(seconds).median;
+        let ratio = paired_ratio(by, of);
+        println!(
+            "{what:<24}{:>8.0} MiB/s   {base:<14}{:>8.0} MiB/s   {ratio:.2} of it (goal {goal})",
+            rate(of),
+            rate(by)
+        );
+    };
+    tell("cold read", &turns.cold, "SDK alone", &turns.sdk_get, 0.9);
+    tell("commit", &turns.commit, "SDK alone", &turns.sdk_put, 0.9);
+    tell("read again", &turns.warm, "local file", &turns.local, 0.95);
+    Ok(())
+}
+
+struct Bench {
+    home: TempDir,
+    server: StrictServer,
+    runtime: Runtime,
+    client: Client,
+    chunks: usize,
+}
+
+impl Bench {
+    fn new(args: &BucketArgs) -> Result<Self, Failure> {
+        let server = StrictServer::start().doing(|| "start a server".into())?;
+        let runtime = Runtime::new().doing(|| "start threads".into())?;
+        let client = client(&server.endpoint());
+        let home = TempDir::with_prefix("vellum-bench-").doing(|| "make a directory".into())?;
+        let chunks = usize::try_from(args.mib >> 2).doing(|| "hold so much".into())?;
+        let bench = Self { home, server, runtime, client, chunks };
+        let source = bench.path("source");
+        fs::create_dir(&source).doing(|| "make a directory".into())?;
+        write_file(&source.join("file"), chunks, 0)?;
+        write_file(&bench.path("local"), chunks, 0)?;
+        bench.call(&["init".as_ref(), bench.repository().as_ref()])?;
+        bench.call(&["import".as_ref(), source.as_ref(), bench.repository().as_ref()])?;
+        bench.put_all("get", 0)?;
+        bench.server.hooks().set_latency(Duration::from_millis(args.latency_ms));
+        Ok(bench)
+    }
+
+    fn round(&self, round: u32, turns: &mut Turns) -> Result<(), Failure> {
+        turns.sdk_get.push(self.get_all()?);
+        let mount = self.mount(round)?;
+        turns.cold.push(read_whole(&mount.point.join("file"))?);
+        read_whole(&self.path("local"))?;
+        turns.local.push(read_whole(&self.path("local"))?);
+        turns.warm.push(read_whole(&mount.point.join("file"))?);
+        turns.sdk_put.push(self.put_all(&format!("put-{round}"), u64::from(round) * 2 + 1)?);
+        write_file(&mount.point.join("new"), self.chunks, u64::from(round) * 2 + 2)?;
+        let begun = Instant::now();
+        let arguments = ["commit", "--message", "new"].map(AsRef::as_ref);
+        self.call(&[&arguments[..], &[mount.point.as_ref()]].concat())?;
+        turns.commit.push(begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn repository(&self) -> String {
+        format!("s3://{BUCKET}/repo")
+    }
+
+    fn command(&self) -> Result<Command, Failure> {
+        let mut command = product::command()?;
+        command.env("AWS_ENDPOINT_URL", self.server.endpoint());
+        command.env("AWS_ACCESS_KEY_ID", OWNER_KEYS.id);
+        command.env("AWS_SECRET_ACCESS_KEY", OWNER_KEYS.secret);
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "us-east-1");
+        command.env("XDG_CACHE_HOME", self.path("cache"));
+        command.env("VELLUM_RUNTIME_DIR", self.path("run"));
+        Ok(command)
+    }
+
+    fn call(&self, arguments: &[&std::ffi::OsStr]) -> Result<(), Failure> {
+        let mut command = self.command()?;
+        let said = command.args(arguments).output().doing(|| "run vellum".into())?;
+        if said.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        Err(Failure::new(format!("vellum {arguments:?}: {said}")))
+    }
+
+    /// A mount that has read nothing, and keeps nothing on disk.
+    fn mount(&self, round: u32) -> Result<Mount, Failure> {
+        let point = self.path(&format!("mnt-{round}"));
+        fs::create_dir(&point).doing(|| "make a directory".into())?;
+        let mut command = self.command()?;
+        command.args(["mount", "--foreground", "--cache-size", "0", "--memory", "4G"]);
+        command.arg(self.repository()).arg(&point);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let server = command.spawn().doing(|| "run vellum".into())?;
+        let mount = Mount { server, point };
+        let begun = Instant::now();
+        while self.call(&["status".as_ref(), mount.point.as_ref()]).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(Failure::new("the mount does not begin"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(mount)
+    }
+
+    /// Gets all objects with the SDK alone.
+    fn get_all(&self) -> Result<f64, Failure> {
+        let begun = Instant::now();
+        self.at_once(|client, index| async move {
+            let get = client.get_object().bucket(BUCKET).key(format!("get/{index}"));
+            let got = get.send().await.map_err(|error| error.to_string())?;
+            let body = got.body.collect().await.map_err(|error| error.to_string())?;
+            drop(body.into_bytes());
+            Ok(())
+        })?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    /// Puts as many objects of other bytes with the SDK alone.
+    fn put_all(&self, prefix: &str, version: u64) -> Result<f64, Failure> {
+        let bodies: Vec<Vec<u8>> = (0..self.chunks).map(|index| chunk(index, version)).collect();
+        let bodies: Vec<bytes::Bytes> = bodies.into_iter().map(Into::into).collect();
+        let begun = Instant::now();
+        self.at_once(|client, index| {
+            let body = bodies[index].clone();
+            async move {
+                let put = client.put_object().bucket(BUCKET).key(format!("{prefix}/{index}"));
+                let put = put.if_none_match("*").body(body.into());
+                put.send().await.map(drop).map_err(|error| error.to_string())
+            }
+        })?;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+
+    fn at_once<F: Future<Output = Result<(), String>>>(
+        &self,
+        request: impl Fn(Client, usize) -> F,
+    ) -> Result<(), Failure> {
+        use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+        let requests = (0..self.chunks).map(|index| request(self.client.clone(), index));
+        let all = stream::iter(requests).buffer_unordered(AT_ONCE).try_collect::<()>();
+        self.runtime.block_on(all).doing(|| "ask the server".into())
+    }
+}
+
+/// A mount by a process of its own, which ends when its input does.
+struct Mount {
+    server: Child,
+    point: PathBuf,
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        drop(self.server.stdin.take());
+        let _ = self.server.wait();
+    }
+}
+
+fn client(endpoint: &str) -> Client {
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let keys = Credentials::new(OWNER_KEYS.id, OWNER_KEYS.secret, None, None, "bench");
+    let config = Config::builder()
+        .behavior_version_latest()
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .credentials_provider(keys)
+        .http_client(http)
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+/// Bytes of a chunk that no other chunk and no other version has.
+fn chunk(index: usize, version: u64) -> Vec<u8> {
+    let mut state = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version << 32 | 1;
+    let mut bytes = Vec::with_capacity(CHUNK_BYTES);
+    while bytes.len() < CHUNK_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+fn write_file(path: &Path, chunks: usize, version: u64) -> Result<(), Failure> {
+    let doing = || format!("write {}", path.display());
+    let mut file = File::create(path).doing(doing)?;
+    (0..chunks).try_for_each(|index| file.write_all(&chunk(index, version))).doing(doing)
+}
+
+/// Reads a file in order; the seconds that it took.
+fn read_whole(path: &Path) -> Result<f64, Failure> {
+    let doing = || format!("read {}", path.display());
+    let begun = Instant::now();
+    let mut file = File::open(path).doing(doing)?;
+    let mut buffer = vec![0; READ_BYTES];
+    while file.read(&mut buffer).doing(doing)? > 0 {}
+    Ok(begun.elapsed().as_secs_f64())
+}
