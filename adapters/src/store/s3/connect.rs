@@ -13,6 +13,7 @@ use aws_sdk_s3::config::{Builder, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::super::location::StoreOptions;
+use super::elsewhere::{Hears, Located};
 use super::expect::ExpectContinue;
 
 /// Within which a connection is made, TLS included.
@@ -29,13 +30,15 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// region, and for credentials when the first request is sent.
 ///
 /// Answers too the URL of the server, if it is not the cloud's own.
-pub(super) async fn client(options: &StoreOptions) -> (Client, Option<String>) {
+pub(super) async fn client(options: &StoreOptions) -> (Located, Option<String>) {
     let shared = shared(options).await;
     let endpoint = shared.endpoint_url().map(str::to_owned);
+    let hears = Hears::default();
     let config = Builder::from(&shared)
         .force_path_style(options.path_style)
         .retry_config(RetryConfig::disabled())
         .interceptor(ExpectContinue::default())
+        .interceptor(hears.clone())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -45,7 +48,7 @@ pub(super) async fn client(options: &StoreOptions) -> (Client, Option<String>) {
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled().grace_period(IDLE_TIMEOUT).build(),
         );
-    (Client::from_conf(config.build()), endpoint)
+    (Located::new(Client::from_conf(config.build()), hears), endpoint)
 }
 
 async fn shared(options: &StoreOptions) -> SdkConfig {

@@ -11,6 +11,7 @@
 //! against the one the server kept.
 
 mod connect;
+mod elsewhere;
 mod expect;
 mod gate;
 mod outcome;
@@ -29,6 +30,7 @@ use super::ObjectStore;
 use super::error::OpenError;
 use super::keys::check_key;
 use super::location::StoreOptions;
+use elsewhere::Located;
 use gate::Gate;
 use outcome::{Asked, failed};
 
@@ -47,7 +49,7 @@ pub struct S3Store {
 }
 
 struct Bucket {
-    client: Client,
+    client: Located,
     place: S3Place,
     owner: Option<String>,
     sse: Option<Sse>,
@@ -89,7 +91,11 @@ impl ObjectStore for S3Store {
         let bucket = Arc::clone(&self.bucket);
         Box::pin(async move {
             let _permit = bucket.gate.enter().await;
-            let done = bucket.perform(request).await;
+            let client = bucket.client.client();
+            let mut done = bucket.perform(&client, request.clone()).await;
+            if done.is_err() && bucket.client.is_elsewhere(&client) {
+                done = bucket.perform(&bucket.client.client(), request).await;
+            }
             bucket.gate.learn(&done);
             done.unwrap_or_else(StoreOutcome::Failed)
         })
@@ -107,33 +113,39 @@ impl ObjectStore for S3Store {
 }
 
 impl Bucket {
-    async fn perform(&self, request: StoreRequest) -> Result<StoreOutcome, StoreError> {
+    async fn perform(
+        &self,
+        client: &Client,
+        request: StoreRequest,
+    ) -> Result<StoreOutcome, StoreError> {
         match request {
             StoreRequest::Get { key, range, .. } => {
                 check_key(&key)?;
-                self.get(&key, range).await
+                self.get(client, &key, range).await
             }
             StoreRequest::Head { key } => {
                 check_key(&key)?;
-                let (len, etag) = self.found(&key).await?;
+                let (len, etag) = self.found(client, &key).await?;
                 Ok(StoreOutcome::Found { len, etag })
             }
             StoreRequest::Put { key, body, condition } => {
                 check_key(&key)?;
-                self.put(&key, &body, condition).await
+                self.put(client, &key, &body, condition).await
             }
-            StoreRequest::List { prefix, after, max } => self.list(&prefix, &after, max).await,
+            StoreRequest::List { prefix, after, max } => {
+                self.list(client, &prefix, &after, max).await
+            }
             StoreRequest::Delete { key } => {
                 check_key(&key)?;
-                self.delete(&key).await
+                self.delete(client, &key).await
             }
         }
     }
 
     /// Length in bytes and identity of an object.
-    async fn found(&self, key: &str) -> Result<(u64, Etag), StoreError> {
+    async fn found(&self, client: &Client, key: &str) -> Result<(u64, Etag), StoreError> {
         let name = &self.place.bucket;
-        let request = self.client.head_object().bucket(name).key(self.key(key));
+        let request = client.head_object().bucket(name).key(self.key(key));
         let sent = request.set_expected_bucket_owner(self.owner.clone()).send().await;
         let answer = sent.map_err(|error| failed(Asked::Read, key, &error))?;
         let len = answer.content_length().unwrap_or(0);
@@ -143,12 +155,13 @@ impl Bucket {
 
     async fn put(
         &self,
+        client: &Client,
         key: &str,
         body: &[Slice],
         condition: Condition,
     ) -> Result<StoreOutcome, StoreError> {
         let name = &self.place.bucket;
-        let request = self.client.put_object().bucket(name).key(self.key(key));
+        let request = client.put_object().bucket(name).key(self.key(key));
         let request = request.set_expected_bucket_owner(self.owner.clone());
         let request = match &self.sse {
             None => request,
@@ -174,6 +187,7 @@ impl Bucket {
 
     async fn list(
         &self,
+        client: &Client,
         prefix: &str,
         after: &str,
         max: usize,
@@ -182,7 +196,7 @@ impl Bucket {
         let mut after = after.to_owned();
         loop {
             let name = &self.place.bucket;
-            let mut request = self.client.list_objects_v2().bucket(name);
+            let mut request = client.list_objects_v2().bucket(name);
             request = request.prefix(format!("{within}{prefix}"));
             request = request.max_keys(i32::try_from(max.min(1000)).unwrap_or(1000));
             if !after.is_empty() {
@@ -205,9 +219,9 @@ impl Bucket {
         }
     }
 
-    async fn delete(&self, key: &str) -> Result<StoreOutcome, StoreError> {
+    async fn delete(&self, client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
         let name = &self.place.bucket;
-        let request = self.client.delete_object().bucket(name).key(self.key(key));
+        let request = client.delete_object().bucket(name).key(self.key(key));
         match request.set_expected_bucket_owner(self.owner.clone()).send().await {
             Ok(_) => Ok(StoreOutcome::Deleted),
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use vellum_core::shapes::{StoreError, StoreOutcome};
@@ -16,14 +17,15 @@ const BODY_MAX_BYTES: u64 = 1 << 30;
 impl Bucket {
     pub(super) async fn get(
         &self,
+        client: &Client,
         key: &str,
         range: Option<Range<u64>>,
     ) -> Result<StoreOutcome, StoreError> {
         if range.as_ref().is_some_and(Range::is_empty) {
-            return self.nothing_of(key).await;
+            return self.nothing_of(client, key).await;
         }
         let name = &self.place.bucket;
-        let request = self.client.get_object().bucket(name).key(self.key(key));
+        let request = client.get_object().bucket(name).key(self.key(key));
         let request = request.set_expected_bucket_owner(self.owner.clone());
         let request = match &range {
             Some(range) => request.range(header_of(range)),
@@ -31,7 +33,7 @@ impl Bucket {
         };
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) if is_past_end(&error) => return self.nothing_of(key).await,
+            Err(error) if is_past_end(&error) => return self.nothing_of(client, key).await,
             Err(error) => return Err(failed(Asked::Read, key, &error)),
         };
         let etag = etag_of(answer.e_tag())?;
@@ -44,8 +46,8 @@ impl Bucket {
     }
 
     /// No bytes of an object that exists.
-    async fn nothing_of(&self, key: &str) -> Result<StoreOutcome, StoreError> {
-        let (_, etag) = self.found(key).await?;
+    async fn nothing_of(&self, client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
+        let (_, etag) = self.found(client, key).await?;
         Ok(StoreOutcome::Got { body: Vec::new(), etag })
     }
 }

@@ -154,6 +154,9 @@ async fn answer(
         cut();
         return Err(no_answer());
     }
+    if let Some(region) = shared.region().filter(|region| !is_signed_for(&request, region)) {
+        return elsewhere(request.map(Body::from), region).await;
+    }
     let fault = shared.fault(&method, target.key());
     let answered = faulty(fault, request.map(Body::from), service, cut).await;
     let (failed, got_bytes) = match &answered {
@@ -167,6 +170,19 @@ async fn answer(
         counts.bytes += if failed { 0 } else { bytes };
     }
     answered
+}
+
+/// Whether a request is signed for a region, or not at all.
+fn is_signed_for(request: &Request<Incoming>, region: &str) -> bool {
+    let signature = request.headers().get("authorization").and_then(|words| words.to_str().ok());
+    signature.is_none_or(|words| words.contains(&format!("/{region}/s3/")))
+}
+
+async fn elsewhere(request: Request<Body>, region: &str) -> Result<HttpResponse, HttpError> {
+    let mut refusal = canned(request, 301, "PermanentRedirect").await?;
+    let region = region.parse().expect("the name of a region");
+    refusal.headers_mut().insert("x-amz-bucket-region", region);
+    Ok(refusal)
 }
 
 async fn faulty(

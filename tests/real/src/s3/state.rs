@@ -99,6 +99,8 @@ pub(super) struct State {
     mode: Mode,
     latency: Duration,
     outage: bool,
+    /// Region of the server; any, if there is none.
+    region: Option<&'static str>,
     /// Whether a racing put waits.
     waits: bool,
 }
@@ -121,6 +123,7 @@ impl Shared {
             mode: Mode::Atomic,
             latency: Duration::ZERO,
             outage: false,
+            region: None,
             waits: false,
         };
         Arc::new(Self { state: Mutex::new(state), met: watch::Sender::new(0) })
@@ -188,6 +191,10 @@ impl Shared {
         self.state.lock().latency
     }
 
+    pub(super) fn region(&self) -> Option<&'static str> {
+        self.state.lock().region
+    }
+
     pub(super) fn is_out(&self) -> bool {
         self.state.lock().outage
     }
@@ -227,6 +234,11 @@ impl Hooks {
     /// How conditions are dealt with from now on.
     pub fn set_mode(&self, mode: Mode) {
         self.shared.state.lock().mode = mode;
+    }
+
+    /// From now on the server is in this region: who signs for another is sent there, as on S3.
+    pub fn set_region(&self, region: &'static str) {
+        self.shared.state.lock().region = Some(region);
     }
 
     /// Whether all requests are refused by a reset, and nothing is applied.

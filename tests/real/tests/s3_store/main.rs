@@ -110,3 +110,22 @@ fn what_is_sent_again_until_it_is_settled_keeps_the_contract_behind_a_proxy_that
         }
     }
 }
+
+#[test]
+fn a_bucket_in_another_region_is_followed_there() {
+    let server = StrictServer::start().unwrap();
+    server.hooks().set_region("eu-north-9");
+    let mut elsewhere = options(&server.endpoint(), OWNER_KEYS);
+    elsewhere.region = Some("us-west-2".into());
+    let bucket = Bucket::at(&format!("s3://{BUCKET}/there"), elsewhere);
+    let body = vec![vellum_core::shapes::Slice::whole(vec![7; 2 << 20])];
+    let condition = vellum_core::shapes::Condition::Absent;
+    let put = StoreRequest::Put { key: "chunks/a".into(), body, condition };
+    // Both are refused, and asked again there.
+    let outcomes = bucket.send_all(vec![put.clone(), contract::get("chunks/none")]);
+    assert!(matches!(outcomes[0], StoreOutcome::Stored { .. }), "{outcomes:?}");
+    let missing = StoreOutcome::Failed(vellum_core::shapes::StoreError::NotFound);
+    assert_eq!(outcomes[1], missing);
+    let exists = StoreOutcome::Failed(vellum_core::shapes::StoreError::Exists);
+    assert_eq!(bucket.send(put), exists);
+}
