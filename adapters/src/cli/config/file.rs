@@ -116,10 +116,13 @@ impl File<'_> {
             return Err(self.wrong(&at, &format!("there is no key `{key}`"), &remedy));
         };
         let text = match (value.get_ref(), option.kind) {
-            (DeValue::String(text), Kind::Text | Kind::Size | Kind::Address | Kind::Word(_)) => {
-                Some(text.to_string())
+            (
+                DeValue::String(text),
+                Kind::Text | Kind::Size | Kind::Part | Kind::Address | Kind::Word(_),
+            ) => Some(text.to_string()),
+            (DeValue::Integer(number), Kind::Size | Kind::Part) => {
+                Some(number.as_str().replace('_', ""))
             }
-            (DeValue::Integer(number), Kind::Size) => Some(number.as_str().replace('_', "")),
             (DeValue::Boolean(flag), Kind::Flag) => Some(flag.to_string()),
             _ => None,
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::cli::parse_size;
+use crate::store::MinFree;
 
 /// An option that a file may set: the argument of the same name, with its environment variable.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Opt {
 pub(super) enum Kind {
     Text,
     Size,
+    Part,
     Flag,
     Address,
     Word(&'static [&'static str]),
@@ -37,7 +39,7 @@ const fn option(
 }
 
 /// All of them, in the order in which they are shown.
-pub(super) const OPTIONS: [Opt; 13] = [
+pub(super) const OPTIONS: [Opt; 16] = [
     option("endpoint_url", "VELLUM_ENDPOINT_URL", Kind::Text, None),
     option("region", "VELLUM_REGION", Kind::Text, None),
     option("profile", "VELLUM_PROFILE", Kind::Text, None),
@@ -48,6 +50,9 @@ pub(super) const OPTIONS: [Opt; 13] = [
     option("memory", "VELLUM_MEMORY", Kind::Size, Some("1G")),
     option("allow_other", "VELLUM_ALLOW_OTHER", Kind::Flag, Some("false")),
     option("cached_writes", "VELLUM_CACHED_WRITES", Kind::Flag, Some("false")),
+    option("cache_dir", "VELLUM_CACHE_DIR", Kind::Text, None),
+    option("cache_size", "VELLUM_CACHE_SIZE", Kind::Size, Some("10G")),
+    option("min_free", "VELLUM_MIN_FREE", Kind::Part, Some("5%")),
     option("metrics", "VELLUM_METRICS", Kind::Address, None),
     option("author", "VELLUM_AUTHOR", Kind::Text, None),
     option("log_format", "VELLUM_LOG_FORMAT", Kind::Word(&["text", "json"]), Some("text")),
@@ -59,6 +64,7 @@ impl Kind {
         match self {
             Self::Text => "a text in quotes".to_owned(),
             Self::Size => "a number of bytes, or a size in quotes, such as \"4G\"".to_owned(),
+            Self::Part => "a size or a part in quotes, such as \"20G\" or \"5%\"".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Address => "an address in quotes, such as \"127.0.0.1:9464\"".to_owned(),
             Self::Word(words) => format!("\"{}\"", words.join("\" or \"")),
@@ -70,6 +76,7 @@ impl Kind {
         match self {
             Self::Text => !text.is_empty(),
             Self::Size => parse_size(text).is_ok(),
+            Self::Part => text.parse::<MinFree>().is_ok(),
             Self::Flag => flag(text).is_some(),
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::Word(words) => words.contains(&text),

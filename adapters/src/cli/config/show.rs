@@ -93,7 +93,7 @@ fn json_of(row: &Row, origin: bool) -> Value {
     let value = match (&row.value, row.option.kind) {
         (None, _) => Value::Null,
         (Some(text), Kind::Flag) => flag(text).into(),
-        (Some(text), Kind::Text | Kind::Size | Kind::Address | Kind::Word(_)) => {
+        (Some(text), Kind::Text | Kind::Size | Kind::Part | Kind::Address | Kind::Word(_)) => {
             text.as_str().into()
         }
     };

@@ -19,13 +19,14 @@ const DEFAULT_FREE: &str = "5%";
 #[command(next_help_heading = "Cache options")]
 pub struct CacheOptions {
     /// Directory of the cache [default: vellum/objects in the user's cache directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "VELLUM_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Most that the cache takes on disk, such as 50G; 0 for no cache
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = DEFAULT_BYTES)]
+    #[arg(long, value_name = "SIZE", env = "VELLUM_CACHE_SIZE", value_parser = parse_size)]
+    #[arg(default_value = DEFAULT_BYTES)]
     pub cache_size: u64,
     /// What the cache leaves free of its disk, such as 20G or 10%
-    #[arg(long, value_name = "SIZE|P%", default_value = DEFAULT_FREE)]
+    #[arg(long, value_name = "SIZE|P%", env = "VELLUM_MIN_FREE", default_value = DEFAULT_FREE)]
     pub min_free: MinFree,
 }
 
