@@ -163,8 +163,8 @@ pub enum Op {
     /// there, if it can be had, else for a new one. No data is read or sent for it.
     Revive { parent: Ino, name: Name, inode: Arc<Inode> },
     /// Take away a name that the last snapshot does not have. What that has elsewhere goes back
-    /// there, if its name is free.
-    Withdraw { parent: Ino, name: Name },
+    /// there, if that is wanted and its name is free.
+    Withdraw { parent: Ino, name: Name, goes_home: bool },
     /// Give a directory, whose names all are what they were in the last snapshot, its times again.
     Settle { ino: Ino },
     /// Publish what changed as a new snapshot. `attempt` is a fresh random number.

@@ -32,7 +32,12 @@ const DEFAULT_REGION: &str = "us-east-1";
 pub(super) async fn client(options: &StoreOptions) -> (Client, Option<String>) {
     let shared = shared(options).await;
     let endpoint = shared.endpoint_url().map(str::to_owned);
-    let config = Builder::from(&shared)
+    (Client::from_conf(config(&shared, options).build()), endpoint)
+}
+
+/// How the client goes about requests.
+pub(super) fn config(shared: &SdkConfig, options: &StoreOptions) -> Builder {
+    Builder::from(shared)
         .force_path_style(options.path_style)
         .retry_config(RetryConfig::disabled())
         .interceptor(ExpectContinue::default())
@@ -44,11 +49,10 @@ pub(super) async fn client(options: &StoreOptions) -> (Client, Option<String>) {
         )
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled().grace_period(IDLE_TIMEOUT).build(),
-        );
-    (Client::from_conf(config.build()), endpoint)
+        )
 }
 
-async fn shared(options: &StoreOptions) -> SdkConfig {
+pub(super) async fn shared(options: &StoreOptions) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();

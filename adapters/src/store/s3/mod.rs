@@ -12,6 +12,7 @@
 
 mod connect;
 mod expect;
+mod facts;
 mod gate;
 mod outcome;
 mod read;
@@ -29,6 +30,7 @@ use super::ObjectStore;
 use super::error::OpenError;
 use super::keys::check_key;
 use super::location::StoreOptions;
+pub(crate) use facts::facts;
 use gate::Gate;
 use outcome::{Asked, failed};
 

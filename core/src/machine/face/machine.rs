@@ -252,7 +252,9 @@ impl Machine {
             Op::Discard => self.discard(cx),
             Op::Restore { ino, inode } => self.restore(cx, *ino, inode),
             Op::Revive { parent, name, inode } => self.revive(cx, *parent, name, inode),
-            Op::Withdraw { parent, name } => self.withdraw(cx, *parent, name),
+            Op::Withdraw { parent, name, goes_home } => {
+                self.withdraw(cx, *parent, name, *goes_home)
+            }
             Op::Settle { ino } => self.settle_times(cx, *ino),
             Op::Commit { .. } => Err(Stop::Errno(Errno::Inval)),
         }

@@ -168,13 +168,15 @@ impl Machine {
         cx: &mut Cx<'_>,
         parent: Ino,
         name: &Name,
+        goes_home: bool,
     ) -> Result<Reply, Stop> {
         self.engine.settled(cx)?;
         let ino = self.resident(cx, parent, name)?;
         let node = self.node(ino)?;
         let is_dir = node.dir().is_some();
         let base = node.base.as_ref().map(|base| Arc::new(base.inode().clone()));
-        let home = node.home.clone().filter(|home| *home != (parent, name.clone()));
+        let elsewhere = |home: &(Ino, Name)| goes_home && *home != (parent, name.clone());
+        let home = node.home.clone().filter(elsewhere);
         cx.out.push(Effect::InvalidateName(parent, Arc::clone(name)));
         cx.out.push(Effect::InvalidateInode(parent));
         if let (Some((to, at)), Some(base)) = (home, base)

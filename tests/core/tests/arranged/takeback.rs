@@ -316,7 +316,7 @@ fn a_renamed_file_comes_back_under_its_old_name_and_leaves_the_new_one() {
     assert_eq!(look(&mut scene, Ino::ROOT, "z"), None);
     assert!(!status(&mut scene).dirty);
     rename(&mut scene, (Ino::ROOT, "b"), (Ino::ROOT, "z"));
-    let reply = scene.ok(Op::Withdraw { parent: Ino::ROOT, name: name("z") });
+    let reply = scene.ok(Op::Withdraw { parent: Ino::ROOT, name: name("z"), goes_home: true });
     let Reply::Withdrawn(Some((to, at, _))) = reply else { panic!("{reply:?}") };
     assert_eq!((to, at), (Ino::ROOT, name("b")));
     assert_eq!(content(&mut scene, Ino::ROOT, "b"), b"bee");
@@ -327,7 +327,7 @@ fn what_no_snapshot_has_at_home_is_removed_when_it_is_withdrawn() {
     let mut scene = Scene::plain();
     three(&mut scene);
     scene.file("new", b"new");
-    let reply = scene.ok(Op::Withdraw { parent: Ino::ROOT, name: name("new") });
+    let reply = scene.ok(Op::Withdraw { parent: Ino::ROOT, name: name("new"), goes_home: true });
     assert_eq!(reply, Reply::Withdrawn(None));
     scene.ok(Op::Settle { ino: Ino::ROOT });
     assert!(!status(&mut scene).dirty);

@@ -98,6 +98,8 @@ pub(super) struct State {
     arranged: Vec<Arranged>,
     mode: Mode,
     latency: Duration,
+    /// Seconds by which its clock is ahead; none if it tells the time of this host.
+    clock: Option<i64>,
     outage: bool,
     /// Whether a racing put waits.
     waits: bool,
@@ -120,6 +122,7 @@ impl Shared {
             arranged: Vec::new(),
             mode: Mode::Atomic,
             latency: Duration::ZERO,
+            clock: None,
             outage: false,
             waits: false,
         };
@@ -184,6 +187,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn clock(&self) -> Option<i64> {
+        self.state.lock().clock
+    }
+
     pub(super) fn latency(&self) -> Duration {
         self.state.lock().latency
     }
@@ -219,6 +226,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Its clock is so many seconds ahead, as answers tell it.
+    pub fn set_clock(&self, ahead_seconds: i64) {
+        self.shared.state.lock().clock = Some(ahead_seconds);
+    }
+
     /// Every request waits this long before it is applied.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.state.lock().latency = latency;
