@@ -71,11 +71,10 @@ fn kernel(release: &str) -> Finding {
 
 fn device(opened: io::Result<()>) -> Finding {
     let Err(error) = opened else { return Finding::ok("fuse", "/dev/fuse can be opened") };
-    let remedy = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "let this user open it; in a container, give --device /dev/fuse and CAP_SYS_ADMIN"
-        }
-        _ => "load the module: modprobe fuse; in a container, give --device /dev/fuse",
+    let remedy = if error.kind() == io::ErrorKind::PermissionDenied {
+        "let this user open it; in a container, give --device /dev/fuse and CAP_SYS_ADMIN"
+    } else {
+        "load the module: modprobe fuse; in a container, give --device /dev/fuse"
     };
     let what = format!("/dev/fuse can't be opened: {error}");
     Finding::failed("fuse", Exit::Usage, what, remedy)

@@ -1,5 +1,5 @@
-//! `vellum doctor`: looks at the host, and at a repository, for what would keep Vellum from working,
-//! and says what to do about it.
+//! `vellum doctor`: looks at the host, and at a repository, for what would keep Vellum from
+//! working, and says what to do about it.
 
 mod bucket;
 mod host;

@@ -117,9 +117,10 @@ async fn rights(store: &Store, folder: &str) -> Vec<Finding> {
         Err(error) => denied("read", "reading vellum.json", &error, "s3:GetObject"),
     });
     let list = StoreRequest::List { prefix: "refs/".into(), after: String::new(), max: 1 };
-    findings.push(match store.request(list).await {
-        StoreOutcome::Failed(error) => denied("list", "listing refs/", &error, "s3:ListBucket"),
-        _ => Finding::ok("list", "names can be listed"),
+    findings.push(if let StoreOutcome::Failed(error) = store.request(list).await {
+        denied("list", "listing refs/", &error, "s3:ListBucket")
+    } else {
+        Finding::ok("list", "names can be listed")
     });
     let mut keys = Vec::new();
     let mut took = Vec::new();

@@ -64,23 +64,20 @@ impl Daemon {
 
     fn not_restored(&self, what: &str, errno: Errno) -> CliError {
         let point = self.point.display();
-        match errno {
-            Errno::RoFs => {
-                let what = format!("{point} is mounted read-only: nothing in it is changed");
-                CliError::new(Exit::Usage, what, "mount the branch without --read-only")
-            }
-            Errno::Busy => CliError::new(
-                Exit::Store,
-                format!("it is not known whether the last commit of {point} was published"),
-                "run the commit again, which finds out first; then run this again",
-            ),
-            Errno::NoSpc => CliError::new(
-                Exit::NoSpace,
-                format!("{what} of {point} has no room: too many inodes are changed"),
-                "commit what is changed, then run it again",
-            ),
-            errno => self.failed(what, errno),
-        }
+        let (exit, what, remedy) = if errno == Errno::RoFs {
+            let what = format!("{point} is mounted read-only: nothing in it is changed");
+            (Exit::Usage, what, "mount the branch without --read-only")
+        } else if errno == Errno::Busy {
+            let what = format!("it is not known whether the last commit of {point} was published");
+            let remedy = "run the commit again, which finds out first; then run this again";
+            (Exit::Store, what, remedy)
+        } else if errno == Errno::NoSpc {
+            let what = format!("{what} of {point} has no room: too many inodes are changed");
+            (Exit::NoSpace, what, "commit what is changed, then run it again")
+        } else {
+            return self.failed(what, errno);
+        };
+        CliError::new(exit, what, remedy)
     }
 }
 
@@ -278,14 +275,12 @@ impl Walk<'_> {
     }
 
     async fn enter(&mut self, ino: Ino, inode: &Arc<Inode>) -> Result<(), CliError> {
-        match self.ask(Op::Restore { ino, inode: Arc::clone(inode) }).await? {
-            Reply::Restored(Restored::SameBelow) => {
-                self.give_back(ino);
-                return Ok(());
-            }
-            Reply::Restored(Restored::Changed) => self.answer.restored += 1,
-            _ => {}
+        let restored = self.ask(Op::Restore { ino, inode: Arc::clone(inode) }).await?;
+        if restored == Reply::Restored(Restored::SameBelow) {
+            self.give_back(ino);
+            return Ok(());
         }
+        self.answer.restored += u64::from(restored == Reply::Restored(Restored::Changed));
         let root: Option<NodeRef> = match &inode.body {
             Body::Directory { root, .. } => *root,
             Body::File { .. }
@@ -372,13 +367,10 @@ impl Walk<'_> {
     }
 
     async fn lookup(&mut self, parent: Ino, name: &Name) -> Result<Option<Attr>, CliError> {
-        match self.ask(Op::Lookup { parent, name: Arc::clone(name) }).await? {
-            Reply::Entry(attr) => {
-                *self.held.entry(attr.ino).or_default() += 1;
-                Ok(Some(attr))
-            }
-            _ => Ok(None),
-        }
+        let found = self.ask(Op::Lookup { parent, name: Arc::clone(name) }).await?;
+        let Reply::Entry(attr) = found else { return Ok(None) };
+        *self.held.entry(attr.ino).or_default() += 1;
+        Ok(Some(attr))
     }
 
     fn give_back(&mut self, ino: Ino) {

@@ -32,11 +32,12 @@ fn paths(diff: &Diff) -> Vec<(String, ChangeKind)> {
 }
 
 fn look(scene: &mut Scene, parent: Ino, text: &str) -> Option<Attr> {
-    match scene.ok(Op::Lookup { parent, name: name(text) }) {
-        Reply::Entry(attr) => Some(attr),
-        Reply::Absent => None,
-        other => panic!("{other:?}"),
-    }
+    let found = scene.ok(Op::Lookup { parent, name: name(text) });
+    let Reply::Entry(attr) = found else {
+        assert_eq!(found, Reply::Absent);
+        return None;
+    };
+    Some(attr)
 }
 
 fn dir(scene: &mut Scene, parent: Ino, text: &str) -> Ino {
