@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 use serde_json::json;
 
 use super::running::{LAST_WORDS, finish, runtime};
@@ -17,7 +18,10 @@ pub(super) struct DoctorArgs {
     #[arg(value_name = "REPO|MNT")]
     target: Option<PathBuf>,
     /// Check too what --allow-other of a mount needs
-    #[arg(long)]
+    #[arg(long, env = "VELLUM_ALLOW_OTHER", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, default_value = "false")]
+    #[arg(default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     allow_other: bool,
     /// Measure how fast data is written and read: 16 MiB each way
     #[arg(long)]
