@@ -157,6 +157,14 @@ fn what_was_moved_out_of_a_directory_that_was_removed_is_found_there_again() {
         look(&mut scene, Ino::ROOT, "d");
         assert_eq!(look(&mut scene, d, "x").unwrap().ino, x, "linked: {linked}");
         assert_eq!(content(&mut scene, d, "x"), b"ex");
+        // Its directory stays as long as it is changed.
+        scene.ok(Op::Forget { ino: d, count: 1 });
+        let set = SetAttr { mode: Some(0o600), ..SetAttr::default() };
+        scene.ok(Op::SetAttr { ino: x, set });
+        scene.committed();
+        scene.remount();
+        look(&mut scene, Ino::ROOT, "d");
+        assert_eq!(look(&mut scene, d, "x").unwrap().mode, 0o600);
     }
 }
 
@@ -165,7 +173,7 @@ fn changes_after_a_cut_are_taken_back_to_what_it_published() {
     for fails in [false, true] {
         let mut scene = Scene::plain();
         let (d, _) = three(&mut scene);
-        let (_, held) = scene.open("b");
+        let (b, held) = scene.open("b");
         scene.file("new", b"of the cut");
         scene.unlink("b");
         if fails {
@@ -175,6 +183,7 @@ fn changes_after_a_cut_are_taken_back_to_what_it_published() {
         let commit = scene.begin_commit();
         scene.unlink("new");
         scene.ok(Op::Unlink { parent: d, name: name("x") });
+        scene.write(held, 0, b"bee");
         let waits = scene.send(Op::Discard);
         scene.end_commit(commit);
         let Ok(Reply::Diff(taken)) = scene.wait(waits) else { panic!("not discarded") };
@@ -186,6 +195,8 @@ fn changes_after_a_cut_are_taken_back_to_what_it_published() {
         }
         assert_eq!(content(&mut scene, d, "x"), b"ex");
         assert_eq!(scene.read(held, 9), b"bee", "it is open");
+        let Reply::Attr(b) = scene.ok(Op::GetAttr { ino: b.ino }) else { panic!("no attr") };
+        assert_eq!(b.links, u32::from(fails), "the snapshot that was published does not have it");
         assert!(!status(&mut scene).dirty);
         scene.file("last", b"1");
         scene.committed();
