@@ -6,6 +6,7 @@
 //! of a mount and the commands that steer it, and [`cli`] is the `vellum` command.
 
 pub mod cli;
+mod doctor;
 mod figures;
 pub mod fuse;
 pub mod host;

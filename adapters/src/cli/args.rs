@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::config::show::ConfigArgs;
+use super::doctor_command::DoctorArgs;
 use super::log::LogFormat;
 use super::mount_commands::MountCommand;
 use super::own_commands::{CompletionsArgs, ManArgs};
@@ -79,6 +80,13 @@ pub(super) enum Command {
     /// shows, are fetched as far as they are not in the cache, and verified. What is uncommitted
     /// is not looked at.
     Prefetch(PrefetchArgs),
+    /// Look for what is in the way of mounting and committing, and say what to do about it
+    ///
+    /// Without an argument this host is looked at: kernel, FUSE, directories, limits. With a
+    /// repository or a mount, the way to it too: credentials, rights, clocks, conditions of writes,
+    /// times, refs. Small objects are written below probes/ for that, and removed. Exits as the
+    /// first check that failed.
+    Doctor(Box<DoctorArgs>),
     /// Print what a shell needs to complete the arguments of this program
     Completions(CompletionsArgs),
     /// Print the manual page of this program, or write those of all commands
@@ -100,6 +108,7 @@ impl Command {
             Self::Cat(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Mount(command) => command.wants_json(),
             Self::Prefetch(args) => args.json,
+            Self::Doctor(args) => args.json,
         }
     }
 }

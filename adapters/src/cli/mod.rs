@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod doctor_command;
 mod exit;
 mod log;
 mod mount_commands;
@@ -98,6 +99,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Verify(args) => verify_command::verify(args),
         Command::Mount(command) => command.run(),
         Command::Config(args) => config::show::config(args),
+        Command::Doctor(args) => doctor_command::doctor(*args),
         Command::Prefetch(args) => prefetch_command::prefetch(args),
         Command::Completions(args) => own_commands::completions(args),
         Command::Man(args) => own_commands::man(args),

@@ -4,8 +4,8 @@ use clap::Subcommand;
 
 use super::{CliError, Exit};
 use crate::mount::{
-    CommitArgs, DiffArgs, MountArgs, StatsArgs, StatusArgs, UmountArgs, run_commit, run_diff,
-    run_mount, run_stats, run_status, run_umount,
+    CommitArgs, DiffArgs, DiscardArgs, MountArgs, RestoreArgs, StatsArgs, StatusArgs, UmountArgs,
+    run_commit, run_diff, run_discard, run_mount, run_restore, run_stats, run_status, run_umount,
 };
 
 /// Commands of the mount.
@@ -24,6 +24,18 @@ pub(super) enum MountCommand {
     Stats(StatsArgs),
     /// Publish what is uncommitted in a mount as one new snapshot
     Commit(CommitArgs),
+    /// Take uncommitted changes back
+    ///
+    /// The mount, or the paths, show again what the snapshot has that is mounted: what was changed,
+    /// removed, made or moved. Without PATH that is one step. Nothing is loaded for it. A
+    /// commit that is under way is waited for.
+    Discard(DiscardArgs),
+    /// Make paths in a mount what they are in a snapshot
+    ///
+    /// Content, owners, modes, times, extended attributes, links. No data is loaded or sent for
+    /// it: the next commit names what the repository has. It is an uncommitted change
+    /// like any other. A commit that is under way is waited for.
+    Restore(RestoreArgs),
     /// Unmount; refuses while anything is uncommitted
     Umount(UmountArgs),
 }
@@ -36,6 +48,8 @@ impl MountCommand {
             Self::Diff(args) => args.json,
             Self::Stats(args) => args.json,
             Self::Commit(args) => args.json,
+            Self::Discard(args) => args.json,
+            Self::Restore(args) => args.json,
             Self::Umount(args) => args.json,
         }
     }
@@ -47,6 +61,8 @@ impl MountCommand {
             Self::Diff(args) => run_diff(args),
             Self::Stats(args) => run_stats(args),
             Self::Commit(args) => run_commit(args),
+            Self::Discard(args) => run_discard(args),
+            Self::Restore(args) => run_restore(args),
             Self::Umount(args) => run_umount(args),
         }
     }

@@ -104,9 +104,16 @@ impl Operation {
             Op::RemoveXattr { .. } => Self::RemoveXattr,
             Op::Fallocate { .. } => Self::Fallocate,
             Op::Seek { .. } => Self::Seek,
-            Op::Forget { .. } | Op::Disconnect | Op::Status | Op::Diff | Op::Commit { .. } => {
-                return None;
-            }
+            Op::Forget { .. }
+            | Op::Disconnect
+            | Op::Status
+            | Op::Diff
+            | Op::Discard
+            | Op::Restore { .. }
+            | Op::Revive { .. }
+            | Op::Withdraw { .. }
+            | Op::Settle { .. }
+            | Op::Commit { .. } => return None,
         })
     }
 }

@@ -294,6 +294,14 @@ impl Host {
         receiver.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
     }
 
+    /// Waits until the kernel was told all that it was to be told up to now.
+    pub async fn kernel_told(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.inner.kernel.tell(Tell::Flush(Vec::new(), sender));
+        // It ends with the host: then there is nobody to tell.
+        drop(receiver.await);
+    }
+
     /// Says whose caches to invalidate: `Some` once mounted, `None` once unmounted.
     pub fn set_kernel_cache(&self, cache: Option<Arc<dyn KernelCache>>) {
         if cache.is_none() {

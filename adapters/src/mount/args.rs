@@ -112,6 +112,45 @@ pub struct CommitArgs {
     pub json: bool,
 }
 
+/// Arguments of `vellum discard`.
+#[derive(Args, Clone, Debug)]
+pub struct DiscardArgs {
+    /// Mount point, or a path in the mount
+    #[arg(value_name = "MNT")]
+    pub mount_point: PathBuf,
+    /// What to take back, as paths from the root of the mount or full ones; directories with all
+    /// that is in them [default: everything]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Take everything back without a question
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `vellum restore`.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// Mount point, or a path in the mount
+    #[arg(value_name = "MNT")]
+    pub mount_point: PathBuf,
+    /// What to restore, as paths from the root of the mount or full ones; directories with all
+    /// that the snapshot has in them
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// A branch, a tag, or a snapshot by four digits or more [default: the one that is mounted]
+    #[arg(long, value_name = "REF")]
+    pub from: Option<String>,
+    /// Remove what the snapshot lacks
+    #[arg(long)]
+    pub delete: bool,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How a command says how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProgressKind {

@@ -17,7 +17,7 @@ use super::{background, open, point};
 use crate::cli::{CliError, Exit, author, count, print, quoted, size};
 
 /// Changes that `umount` lists before it says how many more there are.
-const LISTED: usize = 20;
+pub(super) const LISTED: usize = 20;
 
 /// Mounts, in the background unless told otherwise.
 ///
@@ -130,7 +130,9 @@ pub fn run_umount(args: UmountArgs) -> Result<Exit, CliError> {
         | Answer::Diff(_)
         | Answer::Stats(_)
         | Answer::Commit(_)
-        | Answer::Repository(_) => Err(unexpected()),
+        | Answer::Repository(_)
+        | Answer::Discarded(_)
+        | Answer::Restored(_) => Err(unexpected()),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Mounting, and steering what is mounted: `mount`, `status`, `diff`, `stats`, `commit`,
-//! `umount`.
+//! `discard`, `restore`, `umount`.
 //!
 //! `mount` starts a daemon, which is this program again; the other commands ask it over its
 //! control socket.
@@ -17,10 +17,16 @@ mod open;
 mod point;
 mod stats;
 mod table;
+mod takeback;
 mod unmount;
 
-pub use args::{CommitArgs, DiffArgs, MountArgs, ProgressKind, StatsArgs, StatusArgs, UmountArgs};
+pub use args::{
+    CommitArgs, DiffArgs, DiscardArgs, MountArgs, ProgressKind, RestoreArgs, StatsArgs, StatusArgs,
+    UmountArgs,
+};
 pub(crate) use commands::{repository_of, source_of};
 pub use commands::{run_diff, run_mount, run_status, run_umount};
 pub use commit::run_commit;
+pub(crate) use control::place::directory as runtime_dir;
 pub use stats::run_stats;
+pub use takeback::{run_discard, run_restore};

@@ -36,6 +36,7 @@ pub(crate) use error::os_words;
 pub use location::{Location, StoreOptions};
 pub(crate) use location::{Meant, url_parts};
 pub use s3::S3Store;
+pub(crate) use s3::{S3Place, facts};
 
 /// Answers store requests. One request has one outcome; nothing is retried inside.
 pub trait ObjectStore: Send + Sync {

@@ -6,9 +6,9 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::block::{Block, Bytes};
-use super::file::{Around, Installed, Slow, Why, WriteError};
-use super::state::{BlockPart, State, split};
-use crate::shapes::{Allocate, WriteFlags};
+use super::file::{Around, FileAttr, Installed, Slow, Why, WriteError};
+use super::state::{BlockPart, NO_MARK, State, split};
+use crate::shapes::{Allocate, Spans, WriteFlags};
 use crate::words::{Epoch, Errno, Time};
 
 /// Budget that a file takes at once, so that writes seldom touch the shared counter.
@@ -302,6 +302,16 @@ impl State {
             self.drop_block(index);
         }
         self.settle(around, 0);
+    }
+
+    /// Replaces everything: the content is a layout of `size` bytes that holds `cover`.
+    pub(super) fn restore(&mut self, around: Around<'_>, attr: FileAttr, size: u64, cover: Spans) {
+        assert!(self.sealed.is_none(), "a file is restored while an image of it is out");
+        self.clear(around);
+        (self.attr, self.size, self.cover) = (attr, size, cover);
+        self.generation += 1;
+        self.version = self.version.next();
+        self.mark = NO_MARK;
     }
 
     /// Gives back credit beyond `keep` bytes.

@@ -279,6 +279,12 @@ impl File {
         self.state.write(|s| s.evict(around, want))
     }
 
+    /// Replaces everything: the content is a layout of `size` bytes that holds `cover`. No image of
+    /// it may be out.
+    pub(crate) fn restore(&self, around: Around<'_>, attr: FileAttr, size: u64, cover: Spans) {
+        self.state.write(|s| s.restore(around, attr, size, cover));
+    }
+
     /// Drops everything it holds in memory. For files that nothing refers to any more.
     pub(crate) fn clear(&self, around: Around<'_>) {
         self.state.write(|s| s.clear(around));

@@ -100,7 +100,16 @@ impl Mapping {
             | Op::FsyncDir { fh }
             | Op::Fallocate { fh, .. }
             | Op::Seek { fh, .. } => *fh = self.fh(*fh),
-            Op::Disconnect | Op::StatFs | Op::Status | Op::Diff | Op::Commit { .. } => {}
+            Op::Disconnect
+            | Op::StatFs
+            | Op::Status
+            | Op::Diff
+            | Op::Discard
+            | Op::Restore { .. }
+            | Op::Revive { .. }
+            | Op::Withdraw { .. }
+            | Op::Settle { .. }
+            | Op::Commit { .. } => {}
         }
         op
     }

@@ -178,7 +178,15 @@ impl Model {
                 self.fallocate(now, *fh, *offset, *len, (*how, *kill_suidgid))
             }
             Op::Seek { fh, offset, whence } => self.seek(*fh, *offset, *whence),
-            Op::Disconnect | Op::Status | Op::Diff | Op::Commit { .. } => Err(Errno::NoSys),
+            Op::Disconnect
+            | Op::Status
+            | Op::Diff
+            | Op::Discard
+            | Op::Restore { .. }
+            | Op::Revive { .. }
+            | Op::Withdraw { .. }
+            | Op::Settle { .. }
+            | Op::Commit { .. } => Err(Errno::NoSys),
         }
     }
 

@@ -11,7 +11,7 @@ mod store;
 pub use attr::{Attr, FileKind, SetAttr, SetTime};
 pub use counts::{Asked, Counts, KindCounts};
 pub use effect::{Effect, Effects, Input, Outcome};
-pub use report::{Change, ChangeKind, CommitResult, Diff, Status};
+pub use report::{Change, ChangeKind, CommitResult, Diff, Restored, Status};
 pub use request::{
     Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags,
     XattrMode,

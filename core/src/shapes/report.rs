@@ -65,6 +65,17 @@ pub struct Diff {
     pub send_bytes: u64,
 }
 
+/// What restoring an inode came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It was different.
+    Changed,
+    /// It was the same already; what is below it may differ.
+    Same,
+    /// It was the same already, and so is all below it.
+    SameBelow,
+}
+
 /// How a commit ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CommitResult {

@@ -1,6 +1,7 @@
 //! What the kernel, or a command, asks of the core, and what it is answered.
 
 use super::attr::{Attr, FileKind, SetAttr};
+use crate::format::Inode;
 use crate::sync::Arc;
 use crate::words::{Fh, Ino};
 
@@ -153,6 +154,19 @@ pub enum Op {
     Status,
     /// What is uncommitted, path by path.
     Diff,
+    /// Take all uncommitted changes back, in one step.
+    Discard,
+    /// Make an inode what a record of the same kind says: content, attributes and extended
+    /// attributes; of a directory not what is in it. No data is read or sent for it.
+    Restore { ino: Ino, inode: Arc<Inode> },
+    /// Make a name stand for what a record says: for the very inode that the last snapshot has
+    /// there, if it can be had, else for a new one. No data is read or sent for it.
+    Revive { parent: Ino, name: Name, inode: Arc<Inode> },
+    /// Take away a name that the last snapshot does not have. What that has elsewhere goes back
+    /// there, if that is wanted and its name is free.
+    Withdraw { parent: Ino, name: Name, goes_home: bool },
+    /// Give a directory, whose names all are what they were in the last snapshot, its times again.
+    Settle { ino: Ino },
     /// Publish what changed as a new snapshot. `attempt` is a fresh random number.
     Commit { author: String, message: String, attempt: u128 },
 }
@@ -212,8 +226,12 @@ pub enum Reply {
     Offset(u64),
     /// Status.
     Status(Box<super::report::Status>),
-    /// Diff.
+    /// Diff; Discard: what was taken back.
     Diff(Box<super::report::Diff>),
+    /// Restore: whether anything changed, and whether the same holds of all below.
+    Restored(super::report::Restored),
+    /// Withdraw: where the inode went back to, if it did, and what the last snapshot says of it.
+    Withdrawn(Option<(Ino, Name, Arc<Inode>)>),
     /// Commit.
     Commit(super::report::CommitResult),
 }

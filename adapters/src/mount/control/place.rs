@@ -113,7 +113,8 @@ impl Place {
     }
 }
 
-fn directory() -> PathBuf {
+/// Where control sockets are.
+pub(crate) fn directory() -> PathBuf {
     if let Some(directory) = std::env::var_os(OVERRIDE) {
         // The daemon leaves the directory that it is started from.
         return std::path::absolute(&directory).unwrap_or(directory.into());

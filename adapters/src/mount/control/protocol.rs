@@ -42,6 +42,23 @@ pub(in crate::mount) enum Command {
     Unmount(Uncommitted),
     /// Where its repository is, and how it is reached.
     Repository,
+    /// Take back all that is uncommitted.
+    Discard,
+    /// Make paths what they are in a snapshot.
+    Restore(RestoreRequest),
+}
+
+/// Which paths become what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct RestoreRequest {
+    /// Paths from the root of the mount, without a leading `/`.
+    pub(in crate::mount) paths: Vec<Vec<u8>>,
+    /// A branch, a tag or a snapshot; none for the base.
+    pub(in crate::mount) from: Option<String>,
+    /// What was moved there goes back to where it was.
+    pub(in crate::mount) discards: bool,
+    /// What the snapshot lacks is removed.
+    pub(in crate::mount) deletes: bool,
 }
 
 /// What a commit says of itself.
@@ -123,6 +140,21 @@ pub(in crate::mount) enum Answer {
     Dirty(DirtyAnswer),
     /// Repository.
     Repository(Box<RepositoryAnswer>),
+    /// Discard: what was taken back.
+    Discarded(DiffAnswer),
+    /// Restore.
+    Restored(RestoredAnswer),
+}
+
+/// What restoring came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::mount) struct RestoredAnswer {
+    /// Inodes that were there, and different.
+    pub(in crate::mount) restored: u64,
+    /// Names that were not there.
+    pub(in crate::mount) created: u64,
+    /// Names that are there no more.
+    pub(in crate::mount) removed: u64,
 }
 
 /// The repository of a mount.
@@ -374,6 +406,13 @@ mod tests {
             Command::Unmount(Uncommitted::Commit(signed)),
             Command::Unmount(Uncommitted::Discard),
             Command::Repository,
+            Command::Discard,
+            Command::Restore(RestoreRequest {
+                paths: vec![b"a\xff".to_vec()],
+                from: Some("main".into()),
+                discards: false,
+                deletes: true,
+            }),
         ] {
             let request = Request { v: VERSION, command };
             let sent = line(&request);

@@ -7,6 +7,7 @@ mod commit;
 mod figures;
 mod leave;
 mod refused;
+mod restore;
 mod service;
 mod warned;
 
@@ -321,6 +322,8 @@ impl Daemon {
                 Ok(Answer::Commit(self.commit(signed, how, Some(say)).await?))
             }
             Command::Unmount(uncommitted) => self.leave(uncommitted, Busy::Refuse).await,
+            Command::Discard => Ok(Answer::Discarded(self.discard().await?)),
+            Command::Restore(asked) => Ok(Answer::Restored(self.restore(asked).await?)),
             Command::Repository => {
                 let base = self.status().await?.base.map(|hash| hash.to_string());
                 Ok(Answer::Repository(Box::new(RepositoryAnswer { base, ..self.source.clone() })))

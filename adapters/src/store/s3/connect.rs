@@ -34,11 +34,16 @@ pub(super) async fn client(options: &StoreOptions) -> (Located, Option<String>) 
     let shared = shared(options).await;
     let endpoint = shared.endpoint_url().map(str::to_owned);
     let hears = Hears::default();
-    let config = Builder::from(&shared)
+    let config = config(&shared, options).interceptor(hears.clone());
+    (Located::new(Client::from_conf(config.build()), hears), endpoint)
+}
+
+/// How the client goes about requests.
+pub(super) fn config(shared: &SdkConfig, options: &StoreOptions) -> Builder {
+    Builder::from(shared)
         .force_path_style(options.path_style)
         .retry_config(RetryConfig::disabled())
         .interceptor(ExpectContinue::default())
-        .interceptor(hears.clone())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -47,11 +52,10 @@ pub(super) async fn client(options: &StoreOptions) -> (Located, Option<String>) 
         )
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled().grace_period(IDLE_TIMEOUT).build(),
-        );
-    (Located::new(Client::from_conf(config.build()), hears), endpoint)
+        )
 }
 
-async fn shared(options: &StoreOptions) -> SdkConfig {
+pub(super) async fn shared(options: &StoreOptions) -> SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();

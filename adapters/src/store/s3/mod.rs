@@ -13,6 +13,7 @@
 mod connect;
 mod elsewhere;
 mod expect;
+mod facts;
 mod gate;
 mod outcome;
 mod read;
@@ -31,6 +32,7 @@ use super::error::OpenError;
 use super::keys::check_key;
 use super::location::StoreOptions;
 use elsewhere::Located;
+pub(crate) use facts::facts;
 use gate::Gate;
 use outcome::{Asked, failed};
 

@@ -16,7 +16,7 @@ const SET_GID: u32 = 0o2000;
 const MODE_BITS: u32 = 0o7777;
 
 /// What is to be made.
-enum New {
+pub(super) enum New {
     Dir,
     File,
     Other(What),
@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// Makes an inode and its first name.
-    fn make(
+    pub(super) fn make(
         &mut self,
         cx: &mut Cx<'_>,
         at: (Ino, &Name),
@@ -201,7 +201,12 @@ impl Machine {
     }
 
     /// Whether a name can be made in a directory.
-    fn room_for_name(&mut self, cx: &mut Cx<'_>, parent: Ino, name: &Name) -> Result<(), Stop> {
+    pub(super) fn room_for_name(
+        &mut self,
+        cx: &mut Cx<'_>,
+        parent: Ino,
+        name: &Name,
+    ) -> Result<(), Stop> {
         let node = self.node(parent)?;
         node.dir().ok_or(Errno::NotDir)?;
         if node.names.is_empty() && parent != Ino::ROOT {

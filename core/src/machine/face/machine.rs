@@ -71,6 +71,7 @@ impl Machine {
             base: spec.base.map(|(hash, _)| hash),
             snapshot,
             branch: spec.branch,
+            first_root: table.node(Ino::ROOT).file_attr(),
         };
         Self {
             engine: Engine::new(shared, table, repo),
@@ -173,7 +174,11 @@ impl Machine {
 
     fn wake_once(&mut self, cx: &mut Cx<'_>) {
         while let Some(wake) = self.engine.woken.pop_front() {
-            for (ticket, op, deadline_ns) in self.parking.take(&wake.key) {
+            for (ticket, op, mut deadline_ns) in self.parking.take(&wake.key) {
+                if wake.key == WaitKey::Commit {
+                    let limits = &self.engine.shared.limits;
+                    deadline_ns = cx.now.mono_ns.saturating_add(limits.read_deadline_ns);
+                }
                 match &wake.result {
                     Ok(()) => self.request(cx, ticket, op, deadline_ns),
                     Err(Stop::Wait(key)) => self.park(cx, ticket, op, key.clone(), deadline_ns),
@@ -244,6 +249,13 @@ impl Machine {
             Op::Seek { fh, offset, whence } => self.seek(cx, *fh, *offset, *whence),
             Op::Status => Ok(Reply::Status(Box::new(self.engine.status()))),
             Op::Diff => Ok(Reply::Diff(Box::new(self.engine.diff()))),
+            Op::Discard => self.discard(cx),
+            Op::Restore { ino, inode } => self.restore(cx, *ino, inode),
+            Op::Revive { parent, name, inode } => self.revive(cx, *parent, name, inode),
+            Op::Withdraw { parent, name, goes_home } => {
+                self.withdraw(cx, *parent, name, *goes_home)
+            }
+            Op::Settle { ino } => self.settle_times(cx, *ino),
             Op::Commit { .. } => Err(Stop::Errno(Errno::Inval)),
         }
     }
@@ -319,6 +331,7 @@ fn root_node(snapshot: Option<&Snapshot>, spec: &MountSpec, now: Now, shared: &S
         }
     };
     node.names.clear();
+    node.home = None;
     node.lookups = 1;
     node
 }

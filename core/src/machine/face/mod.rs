@@ -8,6 +8,7 @@ mod machine;
 mod parking;
 mod remove;
 mod rename;
+mod restore;
 mod streams;
 
 pub use super::flows::Branch;

@@ -28,8 +28,12 @@ impl Parking {
     /// Parks a request. Whether a timer is needed for the oldest deadline.
     pub(super) fn park(&mut self, ticket: Ticket, op: Op, key: WaitKey, deadline_ns: u64) -> bool {
         self.by_key.entry(key.clone()).or_default().push(ticket);
-        let first = self.deadlines.is_empty();
-        self.deadlines.insert((deadline_ns, ticket));
+        // A commit may take long, and whoever waits for it knows.
+        let is_bounded = key != WaitKey::Commit;
+        let first = is_bounded && self.deadlines.is_empty();
+        if is_bounded {
+            self.deadlines.insert((deadline_ns, ticket));
+        }
         self.parked.insert(ticket, Parked { op, key, deadline_ns });
         first
     }

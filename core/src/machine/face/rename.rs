@@ -65,7 +65,7 @@ impl Machine {
     }
 
     /// Whether `ino` is `above`, or somewhere below it.
-    fn is_below(&self, ino: Ino, above: Ino) -> bool {
+    pub(super) fn is_below(&self, ino: Ino, above: Ino) -> bool {
         let mut at = Some(ino);
         while let Some(ino) = at {
             if ino == above {

@@ -9,7 +9,7 @@ use super::piece::{PieceKey, PieceLoads};
 use super::pressure::Pressure;
 use super::since::Since;
 use super::trees::Trees;
-use crate::conc::Shared;
+use crate::conc::{FileAttr, Shared};
 use crate::format::{Hash, NodeRef, RefBody, Snapshot};
 use crate::machine::names::{NodeBody, Table};
 use crate::shapes::{Effect, Effects, Etag, Key, Outcome};
@@ -47,6 +47,8 @@ pub(crate) enum WaitKey {
     Piece(PieceKey),
     /// Memory.
     Room,
+    /// The end of the commit, or of the early sending, that is under way.
+    Commit,
 }
 
 /// Something that requests waited for has come, or will not.
@@ -68,6 +70,8 @@ pub(crate) struct Repo {
     pub(crate) snapshot: Option<Snapshot>,
     /// The ref that a commit moves.
     pub(crate) branch: Option<Branch>,
+    /// The root directory of a branch that has no snapshot yet.
+    pub(crate) first_root: FileAttr,
 }
 
 impl Repo {
@@ -184,6 +188,19 @@ impl Engine {
         if self.reported.insert(key.clone()) {
             cx.out.push(Effect::Report(format!("object {key}: {why}")));
         }
+    }
+
+    /// Nothing that was changed is being sent; else the request waits for the end of that.
+    pub(crate) fn settled(&mut self, cx: &mut Cx<'_>) -> Result<(), Stop> {
+        if self.repo.read_only {
+            return Err(Stop::Errno(Errno::RoFs));
+        }
+        if self.commit.is_none() {
+            return Ok(());
+        }
+        self.settle_first(cx);
+        // Settling it may have ended it.
+        if self.commit.is_none() { Ok(()) } else { Err(Stop::Wait(WaitKey::Commit)) }
     }
 
     /// Makes an inode ready to be changed: notes that it is, and what it was at the last cut.

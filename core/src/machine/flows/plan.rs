@@ -18,6 +18,8 @@ use crate::words::Ino;
 pub(crate) struct Plan {
     pub(crate) inodes: BTreeMap<Ino, Planned>,
     pub(crate) gone: Gone,
+    /// Inodes that lost their last name and are open still.
+    pub(crate) nameless: Vec<Ino>,
     pub(crate) next_ino: Ino,
     pub(crate) count: u64,
 }
@@ -197,12 +199,15 @@ impl Engine {
             next_ino: table.next_ino,
             count: table.count,
             inodes: BTreeMap::new(),
+            nameless: Vec::new(),
         };
         let changed = std::mem::take(&mut table.changed);
         for ino in &changed {
             let node = table.node(*ino);
             if !node.names.is_empty() || *ino == Ino::ROOT {
                 plan.inodes.insert(*ino, planned(node, true));
+            } else {
+                plan.nameless.push(*ino);
             }
         }
         // The root is always made anew: a snapshot begins with it.

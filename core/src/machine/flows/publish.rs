@@ -216,6 +216,7 @@ impl Engine {
         let first = commit.request.as_mut().and_then(|request| request.ticket.take());
         answer(cx, asked.or(first), Reply::Commit(CommitResult::Unknown));
         self.wake(WaitKey::Room, Err(Stop::Errno(Errno::NoSpc)));
+        self.wake(WaitKey::Commit, Err(Stop::Errno(Errno::Busy)));
     }
 
     /// Somebody waits for the end of a commit whose outcome is unknown: read the ref.
@@ -241,6 +242,7 @@ impl Engine {
         // After a commit a spill may still make room; after a spill nothing does.
         let no_room = Err(Stop::Errno(Errno::NoSpc));
         self.wake(WaitKey::Room, if spill { no_room } else { Ok(()) });
+        self.wake(WaitKey::Commit, Ok(()));
         match next {
             Some(next) if spill => self.begin_commit(cx, next),
             // The attempt that it came to settle was given up: it shares the answer.
@@ -263,7 +265,8 @@ impl Engine {
             for (parent, name) in &planned.names {
                 self.set_record(*parent, name, *ino, &record);
             }
-            self.table.rebase(*ino, record);
+            let home = planned.names.first().filter(|_| !planned.linked).cloned();
+            self.table.rebase(*ino, record, home);
             let node = self.table.node_mut(*ino);
             let unchanged = matches!((&node.xattrs.map, &planned.xattrs.map),
                 (Some(now), Some(then)) if Arc::ptr_eq(now, then));
@@ -286,8 +289,10 @@ impl Engine {
                 PlannedBody::Other(_) => {}
             }
         }
+        commit.plan.nameless.iter().for_each(|ino| self.table.forget_base(*ino));
         self.let_go(&commit);
         self.wake(WaitKey::Room, Ok(()));
+        self.wake(WaitKey::Commit, Ok(()));
     }
 
     /// The commit came to nothing: all that it took is uncommitted again.
@@ -316,6 +321,9 @@ impl Engine {
                 PlannedBody::Other(_) => {}
             }
         }
+        let kept = commit.plan.nameless.iter().filter(|ino| self.table.get(**ino).is_some());
+        let kept: Vec<Ino> = kept.copied().collect();
+        self.table.changed.extend(kept);
         self.table.gone.links.extend(&commit.plan.gone.links);
         let bytes = &mut self.table.gone.bytes;
         *bytes = bytes.saturating_add(commit.plan.gone.bytes);
@@ -332,9 +340,8 @@ impl Engine {
     }
 
     fn set_record(&mut self, parent: Ino, name: &Name, ino: Ino, record: &Record) {
-        let dir = self.table.get_mut(parent).and_then(|node| node.dir_mut());
-        if let Some(listing) = dir.and_then(|dir| dir.dir.listing.as_mut()) {
-            listing.set_record(name, ino, record);
+        if let Some(dir) = self.table.get_mut(parent).and_then(|node| node.dir_mut()) {
+            dir.dir.set_record(name, ino, record);
         }
     }
 }

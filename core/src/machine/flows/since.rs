@@ -22,6 +22,11 @@ impl Since {
         self.taken = self.open.take();
     }
 
+    /// All changes were taken back.
+    pub(crate) fn discarded(&mut self) {
+        self.open = None;
+    }
+
     /// The commit came to nothing.
     pub(crate) fn put_back(&mut self) {
         self.open = self.taken.take().or(self.open);

@@ -71,6 +71,7 @@ impl Engine {
         }
         self.let_go(&commit);
         self.wake(WaitKey::Room, Ok(()));
+        self.wake(WaitKey::Commit, Ok(()));
         if let Some(next) = commit.next {
             self.begin_commit(cx, next);
         }

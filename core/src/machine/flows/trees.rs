@@ -177,7 +177,7 @@ impl Engine {
     pub(crate) fn called(&mut self, key: &WaitKey) {
         match key {
             WaitKey::Layout(ino) => self.trees.forget_idle(&Asker::Layout(*ino)),
-            WaitKey::Listing(_) | WaitKey::Piece(_) | WaitKey::Room => {}
+            WaitKey::Listing(_) | WaitKey::Piece(_) | WaitKey::Room | WaitKey::Commit => {}
         }
     }
 

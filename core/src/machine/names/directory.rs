@@ -71,6 +71,22 @@ impl Directory {
         self.touched.entry(Arc::clone(name)).or_insert(was);
     }
 
+    /// The listing of a directory that was changed.
+    pub(super) fn listing_mut(&mut self) -> &mut Listing {
+        self.listing.as_mut().expect("a directory is listed before it changes")
+    }
+
+    /// Notes what the snapshot that was just made says of a name's inode: it was its name then.
+    pub(crate) fn set_record(&mut self, name: &Name, ino: Ino, record: &Record) {
+        let was = self.touched.get_mut(name).and_then(Option::as_mut);
+        if let Some(slot) = was.filter(|slot| slot.ino == ino) {
+            slot.record = Some(record.clone());
+        }
+        if let Some(listing) = &mut self.listing {
+            listing.set_record(name, ino, record);
+        }
+    }
+
     /// A new directory.
     pub(crate) fn empty() -> Self {
         Self::stored(None, 0)
@@ -103,14 +119,14 @@ impl Listing {
         self.names.insert(name, slot);
     }
 
-    fn remove(&mut self, name: &Name) {
+    pub(super) fn remove(&mut self, name: &Name) {
         if let Some(slot) = self.names.remove(name) {
             self.by_cookie.remove(&slot.cookie);
         }
     }
 
     /// Notes what the snapshot now says of a name's inode.
-    pub(crate) fn set_record(&mut self, name: &Name, ino: Ino, record: &Record) {
+    fn set_record(&mut self, name: &Name, ino: Ino, record: &Record) {
         if let Some(slot) = self.names.get_mut(name).filter(|slot| slot.ino == ino) {
             slot.record = Some(record.clone());
         }

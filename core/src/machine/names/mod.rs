@@ -4,6 +4,7 @@ mod acl;
 mod ahead;
 mod directory;
 mod node;
+mod reset;
 mod table;
 
 pub(crate) use acl::stored as stored_mode;

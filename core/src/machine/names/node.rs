@@ -56,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) body: NodeBody,
     /// What the last snapshot says of it; `None` when it is new.
     pub(crate) base: Option<Record>,
+    /// Where that snapshot has it, if it stands in its directory: that stays in memory.
+    pub(crate) home: Option<(Ino, Name)>,
 }
 
 /// Extended attributes: in memory, in the store, or both.
@@ -82,7 +84,7 @@ impl XattrState {
         Self { map: Some(Arc::new(map)), stored: None }
     }
 
-    fn of(xattrs: &Xattrs) -> Self {
+    pub(super) fn of(xattrs: &Xattrs) -> Self {
         match xattrs {
             Xattrs::Inline(map) => Self::unstored(map.clone()),
             Xattrs::Stored(piece) => Self { map: None, stored: Some(piece.clone()) },
@@ -169,7 +171,7 @@ impl Layout {
         ranges
     }
 
-    fn cover(&self) -> Spans {
+    pub(super) fn cover(&self) -> Spans {
         let mut cover = Spans::below(self.size);
         self.holes().into_iter().for_each(|hole| cover.remove(hole));
         cover
@@ -180,9 +182,12 @@ impl Node {
     /// The node of an inode that the snapshot holds.
     pub(crate) fn of_record(record: &Record, name: LinkName, limits: &Limits) -> Self {
         let inode = record.inode();
-        let (names, linked) = match record {
-            Record::Own(_) => (vec![name], false),
-            Record::Linked(linked) => (names_of(linked, &name), true),
+        let (names, linked, home) = match record {
+            Record::Own(_) => {
+                let home = (name.parent, Arc::clone(&name.name));
+                (vec![name], false, Some(home))
+            }
+            Record::Linked(linked) => (names_of(linked, &name), true, None),
         };
         let links = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let attr = attr_of(&inode.meta, links);
@@ -204,7 +209,7 @@ impl Node {
             Body::BlockDevice { rdev } => special(attr, FileKind::BlockDevice, *rdev),
         };
         let mut node = Self::fresh(inode.ino, names, body);
-        (node.linked, node.base) = (linked, Some(record.clone()));
+        (node.linked, node.base, node.home) = (linked, Some(record.clone()), home);
         node.set_xattrs(XattrState::of(&inode.meta.xattrs));
         node
     }
@@ -221,6 +226,7 @@ impl Node {
             xattrs: XattrState::unstored(XattrMap::new()),
             body,
             base: None,
+            home: None,
         }
     }
 
@@ -357,7 +363,7 @@ fn names_of(linked: &Linked, found: &LinkName) -> Vec<LinkName> {
     all.map(|name| if is_found(&name) { found.clone() } else { name }).collect()
 }
 
-fn attr_of(meta: &Meta, links: u32) -> FileAttr {
+pub(super) fn attr_of(meta: &Meta, links: u32) -> FileAttr {
     let Meta { uid, gid, mtime, ctime, .. } = meta;
     FileAttr { mode: shown_mode(meta), links, uid: *uid, gid: *gid, mtime: *mtime, ctime: *ctime }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Twice(pub(crate) Ino);
 /// All inodes in memory.
 #[derive(Debug)]
 pub(crate) struct Table {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     nodes: FxHashMap<Ino, Node>,
     /// Inodes changed since the last cut, and ones of a failed commit.
     pub(crate) changed: BTreeSet<Ino>,
@@ -94,10 +94,18 @@ impl Table {
                 parent.children += 1;
             }
         }
+        if let Some(home) = &node.home {
+            self.pin(home.0);
+        }
         if let NodeBody::File(file) = &node.body {
             self.shared.files.insert(node.ino, Arc::clone(&file.file));
         }
         self.nodes.insert(node.ino, node);
+    }
+
+    /// A directory stays in memory as long as an inode that the last snapshot has in it does.
+    fn pin(&mut self, home: Ino) {
+        self.node_mut(home).children += 1;
     }
 
     /// Makes the inode that `name` stands for resident; its number, or none when there is no such
@@ -118,9 +126,11 @@ impl Table {
         Ok(Some(ino))
     }
 
-    /// The snapshot that was just made says `record` of an inode. What became of the inode since
+    /// The snapshot that was just made says `record` of an inode, which has it at `home` unless it
+    /// stands in the link table; nothing if it does not know it. What became of the inode since
     /// the cut is a difference from that, no more from the snapshot before.
-    pub(crate) fn rebase(&mut self, ino: Ino, record: Record) {
+    pub(crate) fn rebase(&mut self, ino: Ino, record: Record, home: Option<(Ino, Name)>) {
+        self.set_home(ino, home);
         let node = self.nodes.get_mut(&ino).expect("a held inode is in the table");
         let is_gone = node.names.is_empty() && ino != Ino::ROOT;
         if is_gone {
@@ -133,6 +143,24 @@ impl Table {
             Record::Linked(_) | Record::Own(_) => self.gone.links.remove(&ino),
         };
         node.base = Some(record);
+    }
+
+    /// The snapshot that was just made does not know an inode.
+    pub(crate) fn forget_base(&mut self, ino: Ino) {
+        if self.nodes.contains_key(&ino) {
+            self.set_home(ino, None);
+            self.node_mut(ino).base = None;
+        }
+    }
+
+    fn set_home(&mut self, ino: Ino, home: Option<(Ino, Name)>) {
+        if let Some(home) = &home {
+            self.pin(home.0);
+        }
+        if let Some((old, _)) = std::mem::replace(&mut self.node_mut(ino).home, home) {
+            self.node_mut(old).children -= 1;
+            self.release(old);
+        }
     }
 
     /// Gives an inode one more name.
@@ -202,10 +230,11 @@ impl Table {
                 self.shared.files.remove(&ino);
                 file.file.clear(self.shared.around());
             }
-            for name in node.names.iter().filter(|name| name.pins) {
-                if let Some(parent) = self.nodes.get_mut(&name.parent) {
-                    parent.children -= 1;
-                    next.push(name.parent);
+            let names = node.names.iter().filter(|name| name.pins).map(|name| name.parent);
+            for parent in names.chain(node.home.iter().map(|home| home.0)) {
+                if let Some(node) = self.nodes.get_mut(&parent) {
+                    node.children -= 1;
+                    next.push(parent);
                 }
             }
         }

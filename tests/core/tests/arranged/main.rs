@@ -7,3 +7,4 @@ mod limits;
 mod memory;
 mod reading;
 mod scene;
+mod takeback;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_socket_linger;
-use s3s::dto::StreamingBlob;
+use s3s::dto::{StreamingBlob, Timestamp, TimestampFormat};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, HttpResponse};
 use tokio::net::TcpStream;
@@ -134,6 +134,17 @@ async fn connection(stream: TcpStream, service: S3Service, shared: Arc<Shared>) 
     drop(http.serve_connection(TokioIo::new(stream), answering).await);
 }
 
+/// The time on a clock that is so many seconds ahead, as headers have it.
+fn date(ahead_seconds: i64) -> header::HeaderValue {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(0);
+    let seconds = u64::try_from(now + ahead_seconds).unwrap_or(0);
+    let date = Timestamp::from(UNIX_EPOCH + Duration::from_secs(seconds));
+    let mut text = Vec::new();
+    date.format(TimestampFormat::HttpDate, &mut text).expect("it is written to memory");
+    header::HeaderValue::from_bytes(&text).expect("a date is text")
+}
+
 /// Why no answer comes.
 fn no_answer() -> HttpError {
     HttpError::new("by arrangement".into())
@@ -158,7 +169,10 @@ async fn answer(
         return elsewhere(request.map(Body::from), region).await;
     }
     let fault = shared.fault(&method, target.key());
-    let answered = faulty(fault, request.map(Body::from), service, cut).await;
+    let mut answered = faulty(fault, request.map(Body::from), service, cut).await;
+    if let (Some(ahead), Ok(response)) = (shared.clock(), &mut answered) {
+        response.headers_mut().insert(header::DATE, date(ahead));
+    }
     let (failed, got_bytes) = match &answered {
         Ok(response) => (response.status().as_u16() >= 400, len_of_response(response)),
         Err(_) => (true, 0),

@@ -98,6 +98,8 @@ pub(super) struct State {
     arranged: Vec<Arranged>,
     mode: Mode,
     latency: Duration,
+    /// Seconds by which its clock is ahead; none if it tells the time of this host.
+    clock: Option<i64>,
     outage: bool,
     /// Region of the server; any, if there is none.
     region: Option<&'static str>,
@@ -122,6 +124,7 @@ impl Shared {
             arranged: Vec::new(),
             mode: Mode::Atomic,
             latency: Duration::ZERO,
+            clock: None,
             outage: false,
             region: None,
             waits: false,
@@ -187,6 +190,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn clock(&self) -> Option<i64> {
+        self.state.lock().clock
+    }
+
     pub(super) fn latency(&self) -> Duration {
         self.state.lock().latency
     }
@@ -226,6 +233,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Its clock is so many seconds ahead, as answers tell it.
+    pub fn set_clock(&self, ahead_seconds: i64) {
+        self.shared.state.lock().clock = Some(ahead_seconds);
+    }
+
     /// Every request waits this long before it is applied.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.state.lock().latency = latency;
