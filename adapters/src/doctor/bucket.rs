@@ -26,6 +26,10 @@ pub(super) async fn findings(place: &S3Place, location: &Location) -> Vec<Findin
         None => String::new(),
     };
     findings.push(Finding::ok("region", format!("{}{at}", facts.region)));
+    if matches!(facts.credentials, Some(Err(_))) {
+        // Nothing else can be asked.
+        return findings;
+    }
     let bucket = &place.bucket;
     findings.push(match (&facts.listed, facts.ahead_seconds) {
         (Err((code, _)), _) if code.as_deref() == Some("NoSuchBucket") => Finding::failed(

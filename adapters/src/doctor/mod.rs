@@ -111,8 +111,10 @@ pub(crate) async fn look_at(location: &Location, asked: Asked) -> Vec<Finding> {
         Ok(Meant::Directory) => {}
         Ok(Meant::Bucket(place)) => {
             findings.extend(bucket::findings(&place, location).await);
-            if exit_of(&findings) == Exit::Store {
-                // There is nobody to ask anything else.
+            let lacks =
+                |finding: &Finding| finding.check == "credentials" && finding.state != State::Ok;
+            if exit_of(&findings) == Exit::Store || findings.iter().any(lacks) {
+                // There is nobody to ask anything else, or nothing to ask with.
                 return findings;
             }
         }

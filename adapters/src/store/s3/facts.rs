@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::S3Place;
 use super::connect;
+use super::outcome::chain;
 use crate::store::StoreOptions;
 
 /// What was found.
@@ -61,7 +62,7 @@ pub(crate) async fn facts(place: &S3Place, options: &StoreOptions) -> Facts {
         Some(provider) => Some(match provider.provide_credentials().await {
             // The name of what provided them, and nothing else of them.
             Ok(found) => Ok(provider_of(&format!("{found:?}"))),
-            Err(error) => Err(DisplayErrorContext(&error).to_string()),
+            Err(error) => Err(chain(&error)),
         }),
     };
     let clock = Clock::default();

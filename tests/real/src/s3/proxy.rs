@@ -10,6 +10,9 @@ use super::child::Server;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/s3_fault_proxy.py");
 
+/// How often it is started again on other ports.
+const STARTS: u32 = 5;
+
 /// The proxy before a server, on a port of its own; it ends when this is dropped. What it does to
 /// which request is drawn from a seed.
 #[derive(Debug)]
@@ -24,8 +27,19 @@ impl FaultProxy {
     /// yet.
     ///
     /// # Errors
-    /// Python is missing, or a port was taken meanwhile.
+    /// Python is missing, or a port was taken meanwhile, again and again.
     pub fn start(upstream: &str, seed: u64) -> io::Result<Self> {
+        let mut tries = 1..=STARTS;
+        loop {
+            match Self::start_once(upstream, seed) {
+                // Somebody took a port between us and the proxy.
+                Err(_) if tries.next().is_some() => {}
+                started => return started,
+            }
+        }
+    }
+
+    fn start_once(upstream: &str, seed: u64) -> io::Result<Self> {
         let [port, control] = free_ports()?;
         let mut command = Command::new("python3");
         command.arg(SCRIPT).args(["--upstream", upstream, "--seed", &seed.to_string()]);
@@ -93,7 +107,7 @@ impl FaultProxy {
 }
 
 /// Two ports that nobody has now. Somebody may take one before the proxy does: then it does not
-/// start, and says so.
+/// start.
 fn free_ports() -> io::Result<[u16; 2]> {
     let [one, two] = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
     Ok([one.local_addr()?.port(), two.local_addr()?.port()])
