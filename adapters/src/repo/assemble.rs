@@ -408,15 +408,12 @@ impl Assembler {
 
     /// Lays nodes, and puts the objects that are full.
     fn put_nodes(&mut self, drafts: &[NodeDraft]) {
-        let mut nodes = self.nodes.lock();
-        for draft in drafts {
-            match nodes.push(draft) {
-                Ok(pack) => {
-                    self.work.extend(pack.map(|pack| Work::Put(ObjectKind::Tree, pack)));
-                }
-                Err(error) => {
-                    self.unfit.get_or_insert(error);
-                }
+        match self.nodes.lock().push_all(drafts) {
+            Ok(packs) => {
+                self.work.extend(packs.into_iter().map(|pack| Work::Put(ObjectKind::Tree, pack)));
+            }
+            Err(error) => {
+                self.unfit.get_or_insert(error);
             }
         }
     }

@@ -10,7 +10,7 @@ use vellum_core::format::{
     Body, Content as Kept, Directories, Entry, Linked, Links, NodePacker, NodeRef, Piece, Pieces,
     Snapshot, TreeKind,
 };
-use vellum_core::shapes::Name;
+use vellum_core::shapes::{FileKind, Name};
 use vellum_core::words::Ino;
 
 use super::Repo;
@@ -47,15 +47,7 @@ impl Base {
         snapshot: Option<&Snapshot>,
         nodes: Arc<Mutex<NodePacker>>,
     ) -> Self {
-        let root = snapshot.map(|snapshot| match &snapshot.root.body {
-            Body::Directory { root, .. } => *root,
-            Body::File { .. }
-            | Body::Symlink { .. }
-            | Body::Fifo
-            | Body::Socket
-            | Body::CharDevice { .. }
-            | Body::BlockDevice { .. } => None,
-        });
+        let root = snapshot.map(|snapshot| snapshot.root.body.entries());
         let links = snapshot.and_then(|snapshot| snapshot.links);
         Self { repo, root, links, table: None, stack: Vec::new(), nodes }
     }
@@ -103,16 +95,10 @@ impl Base {
             (self.root.map(|_| Ino::ROOT), self.root.flatten())
         } else {
             match self.entry(name) {
-                Some(Entry::Inode(inode)) => match &inode.body {
-                    Body::Directory { root, .. } => (Some(inode.ino), *root),
-                    Body::File { .. }
-                    | Body::Symlink { .. }
-                    | Body::Fifo
-                    | Body::Socket
-                    | Body::CharDevice { .. }
-                    | Body::BlockDevice { .. } => (None, None),
-                },
-                Some(Entry::Link(_)) | None => (None, None),
+                Some(Entry::Inode(inode)) if inode.body.kind() == FileKind::Directory => {
+                    (Some(inode.ino), inode.body.entries())
+                }
+                Some(Entry::Inode(_) | Entry::Link(_)) | None => (None, None),
             }
         };
         let entries = self.entries::<Directories>(root.as_ref()).await?;

@@ -246,12 +246,7 @@ impl Import {
 
     /// Lays nodes behind those before them; answers the objects that are full.
     pub(super) fn lay(&self, drafts: &[NodeDraft]) -> Result<Vec<Hashed>, FormatError> {
-        let mut nodes = self.nodes.lock();
-        let mut packs = Vec::new();
-        for draft in drafts {
-            packs.extend(nodes.push(draft)?);
-        }
-        Ok(packs)
+        self.nodes.lock().push_all(drafts)
     }
 
     /// Puts an object, unless this import has done so or does so right now: nothing is published

@@ -93,15 +93,7 @@ impl Prefetch {
         let whole = [PathBuf::new()];
         for path in if paths.is_empty() { &whole } else { paths } {
             let found = self.repo.look_up(&snapshot, Some(path)).await?;
-            let root = match &found.inode.body {
-                Body::Directory { root, .. } => *root,
-                Body::File { .. }
-                | Body::Symlink { .. }
-                | Body::Fifo
-                | Body::Socket
-                | Body::CharDevice { .. }
-                | Body::BlockDevice { .. } => None,
-            };
+            let root = found.inode.body.entries();
             self.inode(&mut walk, found.inode).await?;
             let mut entries: InOrder<Directories, ()> =
                 InOrder::new(&self.repo, root, (), directory_below);

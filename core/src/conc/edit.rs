@@ -304,11 +304,14 @@ impl State {
         self.settle(around, 0);
     }
 
-    /// Replaces everything: the content is a layout of `size` bytes that holds `cover`.
+    /// Replaces everything: the content is a layout of `size` bytes that holds `cover`. The file is
+    /// in no epoch after that, in the same step: the next write has to be registered, or it would
+    /// be one that nobody knows of.
     pub(super) fn restore(&mut self, around: Around<'_>, attr: FileAttr, size: u64, cover: Spans) {
         assert!(self.sealed.is_none(), "a file is restored while an image of it is out");
         self.clear(around);
         (self.attr, self.size, self.cover) = (attr, size, cover);
+        self.epoch = Epoch(0);
         self.generation += 1;
         self.version = self.version.next();
         self.mark = NO_MARK;

@@ -280,7 +280,7 @@ impl File {
     }
 
     /// Replaces everything: the content is a layout of `size` bytes that holds `cover`. No image of
-    /// it may be out.
+    /// it may be out. It is registered no more.
     pub(crate) fn restore(&self, around: Around<'_>, attr: FileAttr, size: u64, cover: Spans) {
         self.state.write(|s| s.restore(around, attr, size, cover));
     }

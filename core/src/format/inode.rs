@@ -4,7 +4,7 @@ use super::bounds::{FILE_MAX_BYTES, LINKS_MAX, NAME_MAX_BYTES, TARGET_MAX_BYTES}
 use super::cbor::{Reader, Writer};
 use super::xattr::Xattrs;
 use super::{Content, FormatError, NodeRef};
-use crate::shapes::Name;
+use crate::shapes::{FileKind, Name};
 use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
@@ -116,24 +116,19 @@ impl Inode {
     /// The tree that the inode names: of a directory, or of a file with many pieces.
     #[must_use]
     pub fn tree(&self) -> Option<&NodeRef> {
-        match &self.body {
-            Body::Directory { root, .. } => root.as_ref(),
-            Body::File { content: Content::Tree(root), .. } => Some(root),
-            Body::File { content: Content::Pieces(_), .. }
-            | Body::Symlink { .. }
-            | Body::Fifo
-            | Body::Socket
-            | Body::CharDevice { .. }
-            | Body::BlockDevice { .. } => None,
+        if let Body::File { content: Content::Tree(root), .. } = &self.body {
+            return Some(root);
         }
+        let Body::Directory { root, .. } = &self.body else { return None };
+        root.as_ref()
     }
 
     /// As [`Inode::tree`], to say where it lies.
     #[must_use]
     pub fn tree_mut(&mut self) -> Option<&mut NodeRef> {
         match &mut self.body {
-            Body::Directory { root, .. } => root.as_mut(),
             Body::File { content: Content::Tree(root), .. } => Some(root),
+            Body::Directory { root, .. } => root.as_mut(),
             Body::File { content: Content::Pieces(_), .. }
             | Body::Symlink { .. }
             | Body::Fifo
@@ -183,6 +178,27 @@ const CHAR_DEVICE: u8 = 5;
 const BLOCK_DEVICE: u8 = 6;
 
 impl Body {
+    /// What kind of inode it is of.
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
+        match self {
+            Self::File { .. } => FileKind::File,
+            Self::Directory { .. } => FileKind::Directory,
+            Self::Symlink { .. } => FileKind::Symlink,
+            Self::Fifo => FileKind::Fifo,
+            Self::Socket => FileKind::Socket,
+            Self::CharDevice { .. } => FileKind::CharDevice,
+            Self::BlockDevice { .. } => FileKind::BlockDevice,
+        }
+    }
+
+    /// Tree of a directory's entries; none when it is empty, or no directory.
+    #[must_use]
+    pub fn entries(&self) -> Option<NodeRef> {
+        let Self::Directory { root, .. } = self else { return None };
+        *root
+    }
+
     fn encode(&self, w: &mut Writer) {
         match self {
             Self::File { size, content } => {

@@ -114,6 +114,18 @@ impl NodePacker {
         Ok(pack)
     }
 
+    /// Lays nodes, each after those that it names; answers the packs that are full.
+    ///
+    /// # Errors
+    /// As [`NodePacker::push`].
+    pub fn push_all(&mut self, drafts: &[NodeDraft]) -> Result<Vec<Hashed>, FormatError> {
+        let mut packs = Vec::new();
+        for draft in drafts {
+            packs.extend(self.push(draft)?);
+        }
+        Ok(packs)
+    }
+
     /// Ends the open pack, if there is anything in it.
     pub fn close(&mut self) -> Option<Hashed> {
         if self.inside.is_empty() {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use vellum_core::format::{Body, Directories, Entry, Inode, NodeRef, Snapshot};
+use vellum_core::format::{Body, Directories, Entry, Inode, Snapshot};
 use vellum_core::shapes::{Attr, FileKind, Name, Op, Reply, Restored};
 use vellum_core::words::{Errno, Fh, Ino};
 
@@ -87,20 +87,6 @@ struct Want {
     inode: Arc<Inode>,
     /// Whether it has several names.
     linked: bool,
-}
-
-impl Want {
-    fn kind(&self) -> FileKind {
-        match &self.inode.body {
-            Body::File { .. } => FileKind::File,
-            Body::Directory { .. } => FileKind::Directory,
-            Body::Symlink { .. } => FileKind::Symlink,
-            Body::Fifo => FileKind::Fifo,
-            Body::Socket => FileKind::Socket,
-            Body::CharDevice { .. } => FileKind::CharDevice,
-            Body::BlockDevice { .. } => FileKind::BlockDevice,
-        }
-    }
 }
 
 enum Task {
@@ -220,7 +206,7 @@ impl Walk<'_> {
     async fn name(&mut self, parent: Ino, name: &Name, want: Option<Want>) -> Result<(), CliError> {
         match (self.lookup(parent, name).await?, want) {
             (None, None) => Ok(()),
-            (Some(attr), Some(want)) if attr.kind == want.kind() => {
+            (Some(attr), Some(want)) if attr.kind == want.inode.body.kind() => {
                 self.become_what(attr, &want).await
             }
             (Some(attr), want) => {
@@ -281,15 +267,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.answer.restored += u64::from(restored == Reply::Restored(Restored::Changed));
-        let root: Option<NodeRef> = match &inode.body {
-            Body::Directory { root, .. } => *root,
-            Body::File { .. }
-            | Body::Symlink { .. }
-            | Body::Fifo
-            | Body::Socket
-            | Body::CharDevice { .. }
-            | Body::BlockDevice { .. } => None,
-        };
+        let root = inode.body.entries();
         self.tasks.push(Task::Leave { ino, inode: Arc::clone(inode) });
         let entries = self.daemon.repo.entries::<Directories>(root.as_ref()).await?;
         let entries: BTreeMap<Name, Entry> = entries.into_iter().collect();

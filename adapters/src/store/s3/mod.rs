@@ -95,7 +95,8 @@ impl ObjectStore for S3Store {
             let _permit = bucket.gate.enter().await;
             let client = bucket.client.client();
             let mut done = bucket.perform(&client, request.clone()).await;
-            if done.is_err() && bucket.client.is_elsewhere(&client) {
+            // What had no answer may have been applied: only a refusal is asked again.
+            if done == Err(StoreError::Unsupported) && bucket.client.is_elsewhere(&client) {
                 done = bucket.perform(&bucket.client.client(), request).await;
             }
             bucket.gate.learn(&done);

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use crate::format::bounds::CHUNK_MIN_BYTES;
 use crate::format::tree::{Split, build_with, update_with};
 use crate::format::{
-    Body, Built, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Meta, NodePacker,
-    NodeRef, ObjectName, Part, Piece, Pieces, TreeKind, TreeNode, UpdateError, XattrMap, Xattrs,
-    build, covering, decode_node, get, scan, update,
+    Body, Built, Directories, Entry, FormatError, Hash, Inode, Linked, Links, Meta, NodeDraft,
+    NodePacker, NodeRef, ObjectName, Part, Piece, Pieces, TreeKind, TreeNode, UpdateError,
+    XattrMap, Xattrs, build, covering, decode_node, get, scan, update,
 };
 use crate::shapes::Name;
 use crate::sync::Arc;
@@ -40,11 +40,8 @@ impl<T: TreeKind> Store<T> {
 
     /// Lays the nodes of a tree; answers its root.
     fn keep(&mut self, built: &Built) -> Option<NodeRef> {
-        let mut packs = Vec::new();
-        for draft in &built.nodes {
-            self.nodes.insert(draft.hash());
-            packs.extend(self.packer.push(draft).unwrap());
-        }
+        self.nodes.extend(built.nodes.iter().map(NodeDraft::hash));
+        let mut packs = self.packer.push_all(&built.nodes).unwrap();
         packs.extend(self.packer.close());
         let packs = packs.into_iter();
         self.packs.extend(packs.map(|pack| (ObjectName::first(pack.hash()), pack.to_bytes())));

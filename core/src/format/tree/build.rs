@@ -22,10 +22,7 @@ impl Built {
     /// A node names one that was neither stored nor is it among them.
     pub fn laid(self, chunk_bytes: u32) -> Result<(Option<NodeRef>, Vec<Hashed>), FormatError> {
         let mut packer = NodePacker::new(chunk_bytes);
-        let mut packs = Vec::new();
-        for draft in &self.nodes {
-            packs.extend(packer.push(draft)?);
-        }
+        let mut packs = packer.push_all(&self.nodes)?;
         packs.extend(packer.close());
         let mut root = self.root;
         root.iter_mut().for_each(|root| packer.locate(root));

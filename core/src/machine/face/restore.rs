@@ -5,7 +5,7 @@ use super::create::New;
 use super::machine::Machine;
 use crate::format::{Body, Inode};
 use crate::machine::flows::{Cx, Stop};
-use crate::machine::names::{Gone, Node, Record, Slot, What, XattrState, kind_of};
+use crate::machine::names::{Gone, Node, Record, Slot, What, XattrState};
 use crate::shapes::{Caller, Effect, FileKind, Name, RenameMode, Reply, Restored};
 use crate::sync::Arc;
 use crate::words::{Errno, Ino};
@@ -56,7 +56,7 @@ impl Machine {
     ) -> Result<Reply, Stop> {
         self.engine.settled(cx)?;
         let node = self.node(ino)?;
-        if node.kind() != kind_of(&inode.body) {
+        if node.kind() != inode.body.kind() {
             return Err(Stop::Errno(Errno::Inval));
         }
         let base = node.base.as_ref().map(Record::inode);
@@ -76,6 +76,9 @@ impl Machine {
         let shared = Arc::clone(&self.engine.shared);
         self.engine.table.node_mut(ino).assume(inode, shared.around());
         self.engine.table.settle(ino, inode);
+        if self.engine.table.changed.contains(&ino) {
+            self.engine.register(ino)?;
+        }
         cx.out.push(Effect::InvalidateInode(ino));
         self.calm();
         Ok(())

@@ -4,7 +4,7 @@ use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::gather::{Have, NodeKind};
 use super::trees::{Asker, key_of};
 use crate::format::{Directories, Entry, Hash, Links, NodeRef, UpdateError, get, scan};
-use crate::machine::names::{Listing, Record, Slot, Twice, kind_of};
+use crate::machine::names::{Listing, Record, Slot, Twice};
 use crate::shapes::{Key, Name, StoreError};
 use crate::sync::Arc;
 use crate::words::{Errno, Ino};
@@ -151,7 +151,7 @@ fn slot_of(name: &Name, entry: Entry, source: &Source<'_>) -> Result<Slot, Unrea
         }
     };
     let inode = record.inode();
-    let (ino, kind) = (inode.ino, kind_of(&inode.body));
+    let (ino, kind) = (inode.ino, inode.body.kind());
     if ino >= source.below {
         let (name, below) = (name.escape_ascii(), source.below.0);
         let why = format!("{name} is inode {}, of a snapshot with none past {below}", ino.0);

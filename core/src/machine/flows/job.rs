@@ -116,10 +116,7 @@ fn lay(
     drafts: &[NodeDraft],
     last: bool,
 ) -> Result<Vec<Hashed>, FormatError> {
-    let mut packs = Vec::new();
-    for draft in drafts {
-        packs.extend(packer.push(draft)?);
-    }
+    let mut packs = packer.push_all(drafts)?;
     if last {
         packs.extend(packer.close());
     }

@@ -12,6 +12,6 @@ pub(crate) use ahead::Ahead;
 pub(crate) use directory::{Directory, Listing, Slot};
 pub(crate) use node::{
     DirNode, FileNode, Layout, LinkName, Node, NodeBody, OtherNode, Record, What, XattrState,
-    kind_of, shown_mode,
+    shown_mode,
 };
 pub(crate) use table::{Gone, Table, Twice, size_of};

@@ -384,16 +384,3 @@ fn other(attr: FileAttr, what: What) -> NodeBody {
 fn special(attr: FileAttr, kind: FileKind, rdev: u32) -> NodeBody {
     other(attr, What::Special { kind, rdev })
 }
-
-/// The kind of inode that a record's body is.
-pub(crate) fn kind_of(body: &Body) -> FileKind {
-    match body {
-        Body::File { .. } => FileKind::File,
-        Body::Directory { .. } => FileKind::Directory,
-        Body::Symlink { .. } => FileKind::Symlink,
-        Body::Fifo => FileKind::Fifo,
-        Body::Socket => FileKind::Socket,
-        Body::CharDevice { .. } => FileKind::CharDevice,
-        Body::BlockDevice { .. } => FileKind::BlockDevice,
-    }
-}

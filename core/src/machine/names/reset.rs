@@ -24,7 +24,8 @@ impl Node {
     }
 
     /// Takes content, attributes and extended attributes from a record of the same kind; of a
-    /// directory not what is in it. It must be registered, or no more count as changed after this.
+    /// directory not what is in it. A file is registered no more: it must count as unchanged after
+    /// this, or be registered again.
     pub(crate) fn assume(&mut self, inode: &Inode, around: Around<'_>) {
         let attr = attr_of(&inode.meta, self.file_attr().links);
         self.set_xattrs(XattrState::of(&inode.meta.xattrs));
@@ -101,8 +102,10 @@ impl Table {
             {
                 dir.dir.subdirs = *subdirs;
             }
+        } else if let NodeBody::File(file) = &node.body {
+            // It has no name any more: its next change has to register it.
+            file.file.register(Epoch(0));
         }
-        node.unregister();
         self.set_names(ino, names);
     }
 
@@ -155,7 +158,6 @@ impl Table {
         let is_dir = node.dir().is_some();
         let same = base.meta == inode.meta && (is_dir || base.body == inode.body);
         if same && names_are_same && node.has_base_names() {
-            self.node_mut(ino).unregister();
             self.changed.remove(&ino);
         }
     }
@@ -180,14 +182,5 @@ impl Table {
         node.edit_attr(|attr| (attr.mtime, attr.ctime) = (meta.mtime, meta.ctime));
         self.settle(ino, base.inode());
         true
-    }
-}
-
-impl Node {
-    /// Its next change has to register it.
-    fn unregister(&self) {
-        if let NodeBody::File(node) = &self.body {
-            node.file.register(Epoch(0));
-        }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) const GOLDEN: &[(&str, [u64; 2])] = &[
     ("a_truncate_is_in_the_cut_or_after_it", [45, 36]),
     ("a_write_after_a_grant_takes_the_capability_away", [1881, 3429]),
     ("a_write_and_the_loss_of_a_capability_are_in_one_cut", [153, 126]),
+    ("a_write_beside_a_discard_goes_or_counts_as_changed", [333, 81]),
+    ("a_write_beside_a_restore_goes_or_counts_as_changed", [144, 54]),
     ("a_write_is_in_the_cut_or_after_it_whole", [81, 171]),
     ("a_write_through_a_closed_handle_is_refused", [36, 27]),
     ("a_write_to_frozen_blocks_leaves_the_cut_alone", [909, 315]),

@@ -151,6 +151,49 @@ fn the_end_of_an_upload_leaves_a_later_write_dirty() {
     );
 }
 
+/// A committed file with a change of all of it.
+fn changed() -> World {
+    let world = clean();
+    assert_eq!(world.write(0, NEW), Ok(16));
+    world
+}
+
+/// What is in the file, and whether it is known to differ from the snapshot.
+fn content_and_state(world: &World) -> String {
+    format!("{} {}", world.content(), world.is_dirty())
+}
+
+/// discard ‖ write: it is taken back, or it is a new change.
+#[test]
+fn a_write_beside_a_discard_goes_or_counts_as_changed() {
+    fn discard(world: &World) -> String {
+        assert!(matches!(world.request(Op::Discard), Ok(Reply::Diff(_))));
+        String::new()
+    }
+    two(
+        changed,
+        [discard, write_four],
+        content_and_state,
+        &["Ok(4) oooooooooooooooo false", "Ok(4) oooowwwwoooooooo true"],
+    );
+}
+
+/// The same of one file.
+#[test]
+fn a_write_beside_a_restore_goes_or_counts_as_changed() {
+    fn restore(world: &World) -> String {
+        let (ino, inode) = (world.ino, world.record());
+        assert!(matches!(world.request(Op::Restore { ino, inode }), Ok(Reply::Restored(_))));
+        String::new()
+    }
+    two(
+        changed,
+        [restore, write_four],
+        content_and_state,
+        &["Ok(4) oooooooooooooooo false", "Ok(4) oooowwwwoooooooo true"],
+    );
+}
+
 /// A block that can go is evicted by a write that needs room ‖ write to it.
 #[test]
 fn a_block_is_evicted_or_written_never_both() {

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use vellum_core::conc::{Fast, Shared};
-use vellum_core::format::{Hash, ObjectKind, ObjectName, RefBody, Snapshot, Verified, object_key};
+use vellum_core::format::{
+    Directories, Entry, Hash, Inode, ObjectKind, ObjectName, RefBody, Snapshot, Step, Verified,
+    decode_node, object_key,
+};
 use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
     Caller, Condition, Effect, Effects, Etag, Input, Name, Op, OpenFlags, Outcome, Reply, SetAttr,
@@ -291,6 +294,23 @@ impl World {
     pub(crate) fn is_dirty(&self) -> bool {
         match self.request(Op::Status).unwrap() {
             Reply::Status(status) => status.dirty,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What the snapshot says of the file.
+    pub(crate) fn record(&self) -> Arc<Inode> {
+        let store = self.driven.with(|d| d.store.clone());
+        let snapshot = RefBody::decode(&store[REF]).unwrap().snapshot.unwrap();
+        let key = object_key(ObjectKind::Snapshot, &ObjectName::first(snapshot));
+        let bytes = Verified::check(&snapshot, store[&key].clone()).unwrap();
+        let root = *Snapshot::decode(&bytes).unwrap().root.tree().unwrap();
+        let place = root.place.unwrap();
+        let key = object_key(ObjectKind::Tree, &place.object);
+        let range = place.range().start as usize..place.range().end as usize;
+        let node = decode_node::<Directories>(&root, &store[&key][range]).unwrap();
+        match node.step(&name()) {
+            Step::Found(Entry::Inode(inode)) => Arc::new(inode.clone()),
             other => panic!("{other:?}"),
         }
     }
