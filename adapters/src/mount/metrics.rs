@@ -122,6 +122,9 @@ fn text(stats: StatsAnswer) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
+/// A counter: its name, what it counts, in which unit, and the count.
+type Counter = (&'static str, &'static str, Option<Unit>, u64);
+
 #[derive(Debug)]
 struct Figures(StatsAnswer);
 
@@ -198,12 +201,27 @@ impl Figures {
                 stats.down_bytes,
             ),
         ];
-        for (name, help, unit, value) in all {
+        for (name, help, unit, value) in all.into_iter().chain(self.cache()) {
             let counter = ConstCounter::new(value);
             let kind = MetricType::Counter;
             counter.encode(encoder.encode_descriptor(name, help, unit.as_ref(), kind)?)?;
         }
         Ok(())
+    }
+
+    /// What the cache on disk did, if there is one.
+    fn cache(&self) -> Vec<Counter> {
+        let Some(cache) = &self.0.now.cache else { return Vec::new() };
+        let bytes = || Some(Unit::Bytes);
+        vec![
+            ("vellum_cache_hits", "Reads answered from the disk", None, cache.hits),
+            ("vellum_cache_misses", "Reads that the store was asked for", None, cache.misses),
+            ("vellum_cache_hit", "Bytes read from the disk", bytes(), cache.hit_bytes),
+            ("vellum_cache_kept", "Bytes written to the disk", bytes(), cache.kept_bytes),
+            ("vellum_cache_not_kept", "Answers that were not kept", None, cache.not_kept),
+            ("vellum_cache_evicted", "Bytes that made room", bytes(), cache.evicted_bytes),
+            ("vellum_cache_corrupt", "Entries that the disk had damaged", None, cache.corrupt),
+        ]
     }
 
     fn gauges(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {

@@ -61,7 +61,14 @@ fn table(rates: &Rates, is_whole: bool) -> String {
     }
     let Gauges { in_flight, window, memory_limit_bytes, cached_bytes, dirty_bytes, .. } = rates.now;
     let window = window.map(|window| format!(" of {window}")).unwrap_or_default();
+    let cache = match &rates.now.cache {
+        Some(cache) => {
+            format!("{} read from disk, {} not there", number(cache.hits), number(cache.misses))
+        }
+        None => "none".to_owned(),
+    };
     let lines = [
+        ("disk cache", cache),
         ("sent", size(rates.up_bytes)),
         ("received", size(rates.down_bytes)),
         ("retries", number(rates.retries)),
@@ -110,6 +117,9 @@ fn line(rates: &Rates) -> String {
     words.push(format!("sent={}", rates.up_bytes));
     words.push(format!("received={}", rates.down_bytes));
     words.push(format!("retries={}", rates.retries));
+    if let Some(cache) = &rates.now.cache {
+        words.push(format!("cache_hits={} cache_misses={}", cache.hits, cache.misses));
+    }
     words.push(format!("dirty={}", rates.now.dirty_bytes));
     format!("{}\n", words.join(" "))
 }

@@ -162,6 +162,30 @@ fn refusals_of_a_bucket_are_counted_by_outcome_and_the_retries_and_window_that_f
 }
 
 #[test]
+fn the_cache_of_a_bucket_is_in_the_figures_and_a_directory_has_none() {
+    let bench = Bench::on(Place::strict());
+    let mount = bench.mount_with("mnt", &["--metrics=127.0.0.1:0"]);
+    fs::write(mount.path("file"), vec![7; 300_000]).unwrap();
+    mount.commit();
+    mount.unmount();
+    let mount = bench.mount_with("mnt", &["--metrics=127.0.0.1:0"]);
+    assert_eq!(fs::read(mount.path("file")).unwrap(), vec![7; 300_000]);
+    let scraped = scrape(&mount);
+    // What the first mount committed is on the disk: snapshot, node, data.
+    assert_eq!(scraped.of("vellum_cache_hits_total", ""), 3.0);
+    assert_eq!(scraped.of("vellum_cache_misses_total", ""), 0.0);
+    assert!(scraped.of("vellum_cache_hit_bytes_total", "") >= 300_000.0);
+    let shown = common::ok(&mut mount.vellum("stats"));
+    assert!(shown.contains("disk cache    3 read from disk, 0 not there\n"), "{shown}");
+    mount.unmount();
+    let plain = Bench::on(Place::Directory);
+    let mount = plain.mount_with("mnt", &["--metrics=127.0.0.1:0"]);
+    assert!(!scrape(&mount).kinds.contains_key("vellum_cache_hits"));
+    assert!(common::ok(&mut mount.vellum("stats")).contains("disk cache    none\n"));
+    mount.unmount();
+}
+
+#[test]
 fn the_buckets_of_a_histogram_grow_to_its_count() {
     let bench = Bench::new();
     let mount = bench.mount_with("mnt", &["--metrics", "127.0.0.1:0"]);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::seconds;
 use crate::figures::{Buckets, Operation, RequestKind, RequestTotals};
+use crate::store::CacheCounts;
 
 /// Totals of a mount since it began, and its present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(in crate::mount) struct Gauges {
     pub(in crate::mount) in_flight: u64,
     /// How many the store takes at once; none if there is no such bound.
     pub(in crate::mount) window: Option<u64>,
+    /// What the cache on disk did since the mount began; none if there is none.
+    pub(in crate::mount) cache: Option<CacheCounts>,
     /// Bytes of file data in memory.
     pub(in crate::mount) memory_bytes: u64,
     /// Most bytes of file data in memory.

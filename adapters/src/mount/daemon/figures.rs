@@ -18,6 +18,7 @@ impl Daemon {
             retries: status.retries,
             in_flight: store.requests().in_flight(),
             window: store.window().map(|window| window as u64),
+            cache: store.cache_counts(),
             memory_bytes: status.memory_bytes,
             memory_limit_bytes: self.host.memory_limit_bytes(),
             cached_bytes: status.memory_bytes.saturating_sub(status.dirty_bytes),
