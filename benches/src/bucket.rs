@@ -1,6 +1,7 @@
 //! Reads and commits through a mount of a bucket, beside the SDK alone with the same number of
 //! requests at once; and a second read, beside that of a local file.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use aws_sdk_s3::config::{Config, Credentials, Region};
 use clap::Args;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use vellum_tests_real::s3::{BUCKET, OWNER_KEYS, StrictServer};
+use vellum_tests_real::s3::{BUCKET, OWNER_KEYS, StrictServer, Tampering};
 
 use crate::failure::{Doing, Failure};
 use crate::mounted::product;
@@ -40,6 +41,13 @@ pub(crate) struct BucketArgs {
     /// What the server waits before each answer, in milliseconds
     #[arg(long, default_value_t = 30)]
     latency_ms: u64,
+    /// What passes between client and server in a second, in MiB; as much as this machine does
+    /// unless it is said: then its CPUs are the bound, and the server is one of those who use them
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    link_mib: Option<u64>,
+    /// Keep on disk what is read, as mounts do unless told not to
+    #[arg(long)]
+    cache: bool,
 }
 
 /// Seconds of each turn, round by round.
@@ -48,6 +56,7 @@ struct Turns {
     sdk_get: Vec<f64>,
     cold: Vec<f64>,
     local: Vec<f64>,
+    tmpfs: Vec<f64>,
     warm: Vec<f64>,
     sdk_put: Vec<f64>,
     commit: Vec<f64>,
@@ -60,7 +69,8 @@ pub(crate) fn run(args: &BucketArgs) -> Result<(), Failure> {
     for round in 0..args.rounds {
         bench.round(round, &mut turns)?;
     }
-    println!("{} MiB, {} ms away, {AT_ONCE} requests at once", args.mib, args.latency_ms);
+    let link = args.link_mib.map_or_else(String::new, |mib| format!(" by {mib} MiB/s"));
+    println!("{} MiB, {} ms away{link}, {AT_ONCE} requests at once", args.mib, args.latency_ms);
     let tell = |what: &str, of: &[f64], base: &str, by: &[f64], goal: f64| {
         let rate = |seconds: &[f64]| args.mib as f64 / Summary::of(seconds).median;
         let ratio = paired_ratio(by, of);
@@ -72,16 +82,24 @@ pub(crate) fn run(args: &BucketArgs) -> Result<(), Failure> {
     };
     tell("cold read", &turns.cold, "SDK alone", &turns.sdk_get, 0.9);
     tell("commit", &turns.commit, "SDK alone", &turns.sdk_put, 0.9);
+    tell("read again", &turns.warm, "tmpfs", &turns.tmpfs, 0.95);
     tell("read again", &turns.warm, "local file", &turns.local, 0.95);
     Ok(())
 }
 
 struct Bench {
     home: TempDir,
+    /// In memory: its pages are of the kernel's usual size, as those of FUSE are. Local file
+    /// systems may have bigger ones, which are copied faster.
+    tmpfs: TempDir,
     server: StrictServer,
     runtime: Runtime,
     client: Client,
     chunks: usize,
+    /// Objects that were there before the first round.
+    kept: HashSet<String>,
+    /// Whether what is read is kept on disk.
+    is_kept_on_disk: bool,
 }
 
 impl Bench {
@@ -91,15 +109,24 @@ impl Bench {
         let client = client(&server.endpoint());
         let home = TempDir::with_prefix("vellum-bench-").doing(|| "make a directory".into())?;
         let chunks = usize::try_from(args.mib >> 2).doing(|| "hold so much".into())?;
-        let bench = Self { home, server, runtime, client, chunks };
+        let (kept, is_kept_on_disk) = (HashSet::new(), args.cache);
+        let tmpfs = TempDir::with_prefix_in("vellum-bench-", "/dev/shm");
+        let tmpfs = tmpfs.doing(|| "make a directory in memory".into())?;
+        let mut bench =
+            Self { home, tmpfs, server, runtime, client, chunks, kept, is_kept_on_disk };
         let source = bench.path("source");
         fs::create_dir(&source).doing(|| "make a directory".into())?;
         write_file(&source.join("file"), chunks, 0)?;
         write_file(&bench.path("local"), chunks, 0)?;
+        write_file(&bench.tmpfs.path().join("file"), chunks, 0)?;
         bench.call(&["init".as_ref(), bench.repository().as_ref()])?;
         bench.call(&["import".as_ref(), source.as_ref(), bench.repository().as_ref()])?;
         bench.put_all("get", 0)?;
+        bench.kept = bench.server.hooks().keys(BUCKET).into_iter().collect();
         bench.server.hooks().set_latency(Duration::from_millis(args.latency_ms));
+        if let Some(mib) = args.link_mib {
+            bench.server.hooks().set_link(mib << 20);
+        }
         Ok(bench)
     }
 
@@ -109,8 +136,13 @@ impl Bench {
         turns.cold.push(read_whole(&mount.point.join("file"))?);
         // Pages that came in just now take longer the next time than ever after.
         read_whole(&mount.point.join("file"))?;
-        read_whole(&self.path("local"))?;
-        turns.local.push(read_whole(&self.path("local"))?);
+        for (path, turns) in [
+            (self.path("local"), &mut turns.local),
+            (self.tmpfs.path().join("file"), &mut turns.tmpfs),
+        ] {
+            read_whole(&path)?;
+            turns.push(read_whole(&path)?);
+        }
         turns.warm.push(read_whole(&mount.point.join("file"))?);
         turns.sdk_put.push(self.put_all(&format!("put-{round}"), u64::from(round) * 2 + 1)?);
         write_file(&mount.point.join("new"), self.chunks, u64::from(round) * 2 + 2)?;
@@ -118,7 +150,20 @@ impl Bench {
         let arguments = ["commit", "--message", "new"].map(AsRef::as_ref);
         self.call(&[&arguments[..], &[mount.point.as_ref()]].concat())?;
         turns.commit.push(begun.elapsed().as_secs_f64());
+        self.forget_new();
         Ok(())
+    }
+
+    /// Removes what this round put: a server that only grows takes memory that was never used, and
+    /// for longer than the rest of a request.
+    fn forget_new(&self) {
+        let hooks = self.server.hooks();
+        for key in hooks.keys(BUCKET) {
+            let is_ours = key.starts_with("put-") || key.starts_with("repo/chunks/");
+            if is_ours && !self.kept.contains(&key) {
+                hooks.tamper(BUCKET, &key, &Tampering::Missing);
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -150,12 +195,17 @@ impl Bench {
         Err(Failure::new(format!("vellum {arguments:?}: {said}")))
     }
 
-    /// A mount that has read nothing, and keeps nothing on disk.
+    /// A mount that has read nothing.
     fn mount(&self, round: u32) -> Result<Mount, Failure> {
         let point = self.path(&format!("mnt-{round}"));
         fs::create_dir(&point).doing(|| "make a directory".into())?;
         let mut command = self.command()?;
-        command.args(["mount", "--foreground", "--cache-size", "0", "--memory", "4G"]);
+        command.args(["mount", "--foreground", "--memory", "4G"]);
+        if self.is_kept_on_disk {
+            command.env("XDG_CACHE_HOME", self.path(&format!("cache-{round}")));
+        } else {
+            command.args(["--cache-size", "0"]);
+        }
         command.arg(self.repository()).arg(&point);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         let server = command.spawn().doing(|| "run vellum".into())?;

@@ -95,7 +95,7 @@ fn read(store: &mut SimStore, key: &str) -> Result<(Vec<u8>, Etag), String> {
     let StoreOutcome::Got { body, etag } = outcome else {
         return Err(format!("{key}: {outcome:?}"));
     };
-    Ok((body, etag))
+    Ok((body.into_vec(), etag))
 }
 
 /// What the branch holds.

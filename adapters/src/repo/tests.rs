@@ -65,9 +65,10 @@ impl ObjectStore for Faulty {
                     StoreOutcome::Failed(StoreError::Ambiguous)
                 }
                 Some(Fault::Flip) => match answer.await {
-                    StoreOutcome::Got { mut body, etag } => {
-                        body[0] ^= 1;
-                        StoreOutcome::Got { body, etag }
+                    StoreOutcome::Got { body, etag } => {
+                        let mut bytes = body.into_vec();
+                        bytes[0] ^= 1;
+                        StoreOutcome::Got { body: bytes.into(), etag }
                     }
                     failed => failed,
                 },

@@ -26,7 +26,12 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn new(capacity: usize) -> Self {
-        let bytes = Bytes::Owned(vec![0; capacity]);
+        Self::of(vec![0; capacity])
+    }
+
+    /// A block whose bytes are there, none of them valid yet.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let bytes = Bytes::Owned(bytes);
         Self { bytes, valid: Mask::default(), dirty: Mask::default(), in_image: false }
     }
 

@@ -218,18 +218,19 @@ impl State {
         }
     }
 
-    /// Puts bytes of the layout in place, where they are still the file's and not there yet.
+    /// Puts bytes of the layout in place, where they are still the file's and not there yet. A
+    /// buffer that is a block of the file is taken for it, without a copy.
     pub(super) fn install(
         &mut self,
         around: Around<'_>,
         generation: u64,
         offset: u64,
-        bytes: &[u8],
+        bytes: &mut [Vec<u8>],
     ) -> Installed {
         if generation != self.generation {
             return Installed::Stale;
         }
-        let end = offset + bytes.len() as u64;
+        let end = offset + bytes.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
         let wanted = self.wanted(offset..end);
         let parts = wanted.into_iter().flat_map(|range| split(range, self.block_bytes));
         let parts: Vec<BlockPart> = parts.collect();
@@ -240,11 +241,36 @@ impl State {
             return Installed::NoRoom;
         }
         for part in parts {
-            let at = (part.file_range(self.block_bytes).start - offset) as usize;
-            self.put(&part, &bytes[at..at + part.len()], false);
+            let from = (part.file_range(self.block_bytes).start - offset) as usize;
+            self.place(&part, bytes, from);
         }
         self.settle(around, CREDIT_BYTES);
         Installed::Done
+    }
+
+    /// Fills a part with what lies at `from` in `bytes`. Its memory is reserved.
+    fn place(&mut self, part: &BlockPart, bytes: &mut [Vec<u8>], mut from: usize) {
+        let block_bytes = self.block_bytes as usize;
+        let buffer = &mut bytes[from / block_bytes];
+        let is_block =
+            part.start == 0 && from.is_multiple_of(block_bytes) && buffer.len() == part.len();
+        if is_block && !self.blocks.contains_key(&part.index) {
+            let mut block = Block::of(std::mem::take(buffer));
+            block.valid.insert(part.within(), self.block_bytes);
+            self.recharge(0, block.memory_bytes());
+            self.blocks.insert(part.index, block);
+            return;
+        }
+        // Where a piece begins within a block, each block takes of two buffers.
+        let mut start = part.start;
+        while start < part.end {
+            let (buffer, within) = (&bytes[from / block_bytes], from % block_bytes);
+            let len = (part.end - start).min(buffer.len() - within);
+            let filled = BlockPart { index: part.index, start, end: start + len };
+            self.put(&filled, &buffer[within..within + len], false);
+            start += len;
+            from += len;
+        }
     }
 
     /// Covered bytes of a range that are not valid yet.

@@ -249,13 +249,14 @@ impl File {
         self.state.read(|s| s.generation)
     }
 
-    /// Puts bytes of the layout in place, where they are still the file's and not there yet.
+    /// Puts bytes of the layout in place, where they are still the file's and not there yet:
+    /// buffers of a block's length each, of which the last may be shorter. They may be taken.
     pub(crate) fn install(
         &self,
         around: Around<'_>,
         generation: u64,
         offset: u64,
-        bytes: &[u8],
+        bytes: &mut [Vec<u8>],
     ) -> Installed {
         self.state.write(|s| s.install(around, generation, offset, bytes))
     }

@@ -10,6 +10,8 @@ mod image;
 mod mask;
 mod shared;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use budget::Budget;
 pub(crate) use file::{Around, Installed, Why};

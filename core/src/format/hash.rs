@@ -14,7 +14,8 @@ impl Hash {
     }
 
     /// The hash of these bytes, one behind the other.
-    pub(super) fn of_parts(parts: &[&[u8]]) -> Self {
+    #[must_use]
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in parts {
             hasher.update(part);

@@ -34,7 +34,7 @@ pub use keys::{
 pub use nodepack::{NodeDraft, NodePacker};
 pub use object::{Content, NodePlace, NodeRef, ObjectName, Piece};
 pub use pack::{PackBuilder, Packed, packed_parts};
-pub use seal::{Hashed, Mismatch, Verified};
+pub use seal::{Hashed, Mismatch, Verified, VerifiedBlocks};
 pub use snapshot::{RefBody, Snapshot, check_words};
 pub use tree::{
     Built, Child, Directories, Entries, Links, NodeError, Nodes, Part, Pieces, Step, TreeKind,

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::Hash;
-use crate::shapes::Slice;
+use crate::shapes::{Segments, Slice};
 
 /// A body and its hash. Only [`Hashed::of`] makes one, so the name always fits the bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +99,39 @@ impl Verified {
     #[must_use]
     pub fn shared(&self) -> Arc<Vec<u8>> {
         Arc::clone(&self.0)
+    }
+}
+
+/// As [`Verified`], in blocks of a file, which can be kept where they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedBlocks(Vec<Vec<u8>>);
+
+impl VerifiedBlocks {
+    /// Hashes `bytes`, compares, and cuts into blocks what is not cut so.
+    ///
+    /// # Errors
+    /// The bytes have another hash.
+    ///
+    /// # Panics
+    /// `block_bytes` is 0.
+    pub fn check(expected: &Hash, bytes: Segments, block_bytes: usize) -> Result<Self, Mismatch> {
+        let found = Hash::of_parts(bytes.iter());
+        if found != *expected {
+            return Err(Mismatch { expected: *expected, found });
+        }
+        Ok(Self(bytes.into_blocks(block_bytes)))
+    }
+
+    /// The blocks, in order: all of one length but the last, which may be shorter.
+    #[must_use]
+    pub fn into_blocks(self) -> Vec<Vec<u8>> {
+        self.0
+    }
+
+    /// The bytes in one buffer.
+    #[must_use]
+    pub fn joined(self) -> Verified {
+        Verified(Arc::new(Segments::from_iter(self.0).into_vec()))
     }
 }
 

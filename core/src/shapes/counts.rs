@@ -74,7 +74,7 @@ impl Counts {
         let counts = self.of(asked.kind);
         match outcome {
             StoreOutcome::Failed(_) => counts.failed += 1,
-            StoreOutcome::Got { body, .. } => counts.bytes += body.len() as u64,
+            StoreOutcome::Got { body, .. } => counts.bytes += body.len_bytes(),
             StoreOutcome::Stored { .. } => counts.bytes += asked.body_bytes,
             StoreOutcome::Found { .. } | StoreOutcome::Listed { .. } | StoreOutcome::Deleted => {}
         }

@@ -5,6 +5,7 @@ mod counts;
 mod effect;
 mod report;
 mod request;
+mod segments;
 mod spans;
 mod store;
 
@@ -16,5 +17,6 @@ pub use request::{
     Allocate, Caller, DirEntry, Name, Op, OpenFlags, RenameMode, Reply, StatFs, Whence, WriteFlags,
     XattrMode,
 };
+pub use segments::{SEGMENT_BYTES, Segments};
 pub use spans::Spans;
 pub use store::{Condition, Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};

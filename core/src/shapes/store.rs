@@ -1,5 +1,6 @@
 //! What the core asks of an object store, and what it may be answered.
 
+use super::Segments;
 use crate::sync::Arc;
 use std::ops::Range;
 
@@ -90,7 +91,7 @@ pub enum StoreOutcome {
     /// Get: the bytes and the identity of the body.
     Got {
         /// Bytes read.
-        body: Vec<u8>,
+        body: Segments,
         /// Identity of the body they are from.
         etag: Etag,
     },
@@ -125,6 +126,14 @@ impl StoreOutcome {
     /// # Errors
     /// It failed; an outcome of another request counts as `Unsupported`.
     pub fn got(self) -> Result<(Vec<u8>, Etag), StoreError> {
+        self.got_segments().map(|(body, etag)| (body.into_vec(), etag))
+    }
+
+    /// As [`Self::got`], in the buffers that the store made.
+    ///
+    /// # Errors
+    /// As [`Self::got`].
+    pub fn got_segments(self) -> Result<(Segments, Etag), StoreError> {
         match self {
             Self::Got { body, etag } => Ok((body, etag)),
             Self::Failed(error) => Err(error),

@@ -76,7 +76,7 @@ fn stored(outcome: StoreOutcome) -> Etag {
 
 fn body_of(outcome: StoreOutcome) -> (Vec<u8>, Etag) {
     let StoreOutcome::Got { body, etag } = outcome else { panic!("nothing got: {outcome:?}") };
-    (body, etag)
+    (body.into_vec(), etag)
 }
 
 /// Slices are put together in order, and `Get` and `Head` tell the identity that `Put` told.

@@ -178,7 +178,9 @@ fn answer(under: &Under, choices: &mut Choices) -> StoreOutcome {
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
     if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {
-        spoil.spoil(body);
+        let mut bytes = std::mem::take(body).into_vec();
+        spoil.spoil(&mut bytes);
+        *body = bytes.into();
     }
     if let (Fate::Shortened, StoreOutcome::Listed { keys, more }) = (&under.fate, &mut outcome)
         && keys.len() > 1

@@ -49,7 +49,7 @@ impl Objects {
                 let range = range.clone().unwrap_or(0..len);
                 let (start, end) = (range.start.min(len), range.end.min(len));
                 let body = body[start as usize..end.max(start) as usize].to_vec();
-                Ok(StoreOutcome::Got { body, etag: etag.clone() })
+                Ok(StoreOutcome::Got { body: body.into(), etag: etag.clone() })
             }
             StoreRequest::Head { key } => {
                 let (body, etag) = self.find(key)?;

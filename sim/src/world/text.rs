@@ -56,7 +56,9 @@ pub fn store_request(request: &StoreRequest) -> String {
 #[must_use]
 pub fn outcome(outcome: &StoreOutcome) -> String {
     match outcome {
-        StoreOutcome::Got { body, etag } => format!("Got {} {etag}", bytes(body)),
+        StoreOutcome::Got { body, etag } => {
+            format!("Got {} {etag}", bytes(&body.clone().into_vec()))
+        }
         StoreOutcome::Found { len, etag } => format!("Found {len} bytes {etag}"),
         StoreOutcome::Stored { etag } => format!("Stored {etag}"),
         StoreOutcome::Listed { keys, more } => format!("Listed {keys:?} more={more}"),

@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use vellum_core::format::Hash;
+use vellum_core::shapes::Segments;
 
 /// Bytes of a slot: what is read and hashed for one byte. BLAKE3 takes about 20 µs for it.
 pub(super) const SLOT_BYTES: u64 = 64 << 10;
@@ -92,10 +93,10 @@ impl Present {
 }
 
 /// What a look into the cache came to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Look {
     /// All that was asked for, checked.
-    Hit(Vec<u8>),
+    Hit(Segments),
     /// Not all of it is there.
     Miss(Present),
     /// What is there is not what was written; it was removed.
@@ -275,13 +276,22 @@ impl Entries {
     }
 
     /// Writes slots of an object from `start` on, which is the beginning of one: all that are
-    /// whole, and the last one too if the object ends with `bytes`. Answers by how much the entry
-    /// has grown on disk.
-    pub(super) fn write(&self, id: &Id, start: u64, bytes: &[u8], ends: bool) -> io::Result<u64> {
+    /// whole, and the last one too if the object ends with it. Answers by how much the entry has
+    /// grown on disk.
+    pub(super) fn write(
+        &self,
+        id: &Id,
+        start: u64,
+        slots: &Segments,
+        ends: bool,
+    ) -> io::Result<u64> {
         let first = (start / SLOT_BYTES) as usize;
-        let whole = bytes.len() as u64 / SLOT_BYTES * SLOT_BYTES;
-        let bytes = if ends { bytes } else { &bytes[..whole as usize] };
-        if bytes.is_empty() || start + bytes.len() as u64 > OBJECT_MAX_BYTES {
+        let mut slots: Vec<&[u8]> = slots.iter().filter(|slot| !slot.is_empty()).collect();
+        let is_whole = |slot: &&[u8]| slot.len() as u64 == SLOT_BYTES;
+        if !ends && !slots.last().is_some_and(is_whole) {
+            slots.pop();
+        }
+        if slots.is_empty() || first + slots.len() > SLOTS_MAX {
             return Ok(0);
         }
         let file = self.create(id)?;
@@ -291,10 +301,10 @@ impl Entries {
         }
         // Whoever made the file may have come no further.
         file.write_all_at(&[&MAGIC[..], &id.key.0].concat(), 0)?;
-        file.write_all_at(bytes, SLOTS_AT + start)?;
         let mut marks = Vec::new();
-        let last = bytes.len().div_ceil(SLOT_BYTES as usize) - 1;
-        for (slot, bytes) in bytes.chunks(SLOT_BYTES as usize).enumerate() {
+        let last = slots.len() - 1;
+        for (slot, bytes) in slots.into_iter().enumerate() {
+            file.write_all_at(bytes, SLOTS_AT + start + slot as u64 * SLOT_BYTES)?;
             Mark::of(id, first + slot, bytes, ends && slot == last).write(&mut marks);
         }
         file.write_all_at(&marks, (MARKS_AT + first * MARK_BYTES) as u64)?;
@@ -329,25 +339,30 @@ fn read_slots(
     id: &Id,
     head: &Head,
     wanted: &Range<u64>,
-) -> io::Result<Option<Vec<u8>>> {
+) -> io::Result<Option<Segments>> {
     if wanted.is_empty() {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(Segments::default()));
     }
-    let first = wanted.start / SLOT_BYTES;
-    let (begin, last) = (first * SLOT_BYTES, (wanted.end - 1) / SLOT_BYTES);
-    let end = head.len.map_or(u64::MAX, |len| len).min((last + 1) * SLOT_BYTES);
-    let mut bytes = vec![0; (end - begin) as usize];
-    file.read_exact_at(&mut bytes, SLOTS_AT + begin)?;
-    for (index, part) in bytes.chunks(SLOT_BYTES as usize).enumerate() {
-        let slot = first as usize + index;
+    let mut slots = Vec::new();
+    let (first, end) = (wanted.start / SLOT_BYTES, wanted.end.div_ceil(SLOT_BYTES));
+    for slot in first as usize..end as usize {
         let Some(mark) = &head.marks[slot] else { return Ok(None) };
-        if Mark::of(id, slot, part, mark.ends == 1).check != mark.check {
+        let mut bytes = vec![0; mark.len as usize];
+        file.read_exact_at(&mut bytes, SLOTS_AT + slot as u64 * SLOT_BYTES)?;
+        if Mark::of(id, slot, &bytes, mark.ends == 1).check != mark.check {
             return Ok(None);
         }
+        let left = wanted.end - slot as u64 * SLOT_BYTES;
+        bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        slots.push(bytes);
     }
-    bytes.truncate((wanted.end - begin) as usize);
-    bytes.drain(..(wanted.start - begin) as usize);
-    Ok(Some(bytes))
+    let skip = wanted.start - first * SLOT_BYTES;
+    let slots: Segments = slots.into_iter().collect();
+    if skip == 0 {
+        return Ok(Some(slots));
+    }
+    let to = skip + (wanted.end - wanted.start);
+    Ok(Some(slots.part(skip as usize..to as usize)))
 }
 
 /// Notes that an entry was used now, unless that was noted of late.

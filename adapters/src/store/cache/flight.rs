@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use vellum_core::shapes::{Key, StoreError};
+use vellum_core::shapes::{Key, Segments, StoreError};
 
 use super::entry::{Id, OBJECT_MAX_BYTES, Present, SLOT_BYTES};
 use super::{Cache, ObjectStore, What, count, fetch};
@@ -29,18 +29,19 @@ const WIDER_MAX_BYTES: u64 = 64 << 20;
 const OBJECTS_MAX: usize = 4096;
 
 /// A run of bytes of an object, as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Landed {
     pub(super) start: u64,
-    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) bytes: Arc<Segments>,
     /// Whether the object is known to end with them.
     pub(super) ends: bool,
 }
 
 impl Landed {
     /// The part that is wanted, if it is here.
-    pub(super) fn part(self, range: Option<&Range<u64>>) -> Option<Vec<u8>> {
-        let end = self.start + self.bytes.len() as u64;
+    pub(super) fn part(self, range: Option<&Range<u64>>) -> Option<Segments> {
+        let len = self.bytes.len_bytes();
+        let end = self.start + len;
         let wanted = match range {
             None if self.ends => 0..end,
             None => return None,
@@ -50,10 +51,10 @@ impl Landed {
         };
         let from = usize::try_from(wanted.start.checked_sub(self.start)?).ok()?;
         let to = usize::try_from(wanted.end - self.start).ok()?;
-        if (from, to) == (0, self.bytes.len()) {
+        if (from, to as u64) == (0, len) {
             return Some(Arc::unwrap_or_clone(self.bytes));
         }
-        self.bytes.get(from..to).map(<[u8]>::to_vec)
+        (from <= to && to as u64 <= len).then(|| self.bytes.part(from..to))
     }
 }
 
@@ -203,15 +204,17 @@ impl Cache {
             return Ok(Landed { start, bytes: Arc::new(bytes), ends });
         }
         let bytes = fetch(store, key, span.clone()).await?;
-        count(&self.inner.counters.fetched_bytes, bytes.len() as u64);
-        let len = bytes.len() as u64;
+        let len = bytes.len_bytes();
+        count(&self.inner.counters.fetched_bytes, len);
         let (start, ends, what) = match &span {
             None => (0, true, What::Whole),
             Some(span) => (span.start, len < span.end - span.start, What::Slots),
         };
         let landed = Landed { start, bytes: Arc::new(bytes), ends };
         if len > 0 {
-            self.keep(id, landed.clone(), what).await;
+            // What was fetched as it is wanted, nobody else waits to find on disk.
+            let waits = span.as_ref().is_none_or(|span| span.end - span.start < LARGE_BYTES);
+            self.keep(id, landed.clone(), what, waits).await;
         }
         self.inner.landed.fetch_add(1, Ordering::Release);
         Ok(landed)

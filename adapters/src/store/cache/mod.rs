@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use vellum_core::format::Hash;
-use vellum_core::shapes::{Etag, Key, Slice, StoreError, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{Etag, Key, Segments, Slice, StoreError, StoreOutcome, StoreRequest};
 
 pub use counts::CacheCounts;
 pub(crate) use options::cache_home;
@@ -181,14 +181,14 @@ impl Cache {
         drop(forget.await);
         let start = range.as_ref().map_or(0, |range| range.start);
         let outcome = store.request(StoreRequest::Get { key, range, fresh: true }).await;
-        let (body, etag) = match outcome.got() {
+        let (body, etag) = match outcome.got_segments() {
             Ok(got) => got,
             Err(error) => return StoreOutcome::Failed(error),
         };
         let bytes = Arc::new(body);
         if start == 0 {
             let landed = Landed { start, bytes: Arc::clone(&bytes), ends: false };
-            self.keep(id, landed, What::Whole).await;
+            self.keep(id, landed, What::Whole, true).await;
         }
         StoreOutcome::Got { body: Arc::unwrap_or_clone(bytes), etag }
     }
@@ -196,9 +196,14 @@ impl Cache {
     /// Keeps what was written to the store.
     pub(super) async fn put(&self, key: &str, body: &[Slice]) {
         let Some(id) = Id::of(key) else { return };
-        let bytes: Vec<u8> = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+        let mut left: usize = body.iter().map(|slice| slice.range.len()).sum();
+        let mut bytes = Segments::default();
+        for slice in body {
+            bytes.append(slice.as_bytes(), left);
+            left -= slice.range.len();
+        }
         let landed = Landed { start: 0, bytes: Arc::new(bytes), ends: true };
-        self.keep(&id, landed, What::Whole).await;
+        self.keep(&id, landed, What::Whole, true).await;
     }
 
     /// Forgets an object that was removed from the store.
@@ -225,7 +230,7 @@ impl Cache {
     }
 
     /// What is on the disk, or else which parts of it are.
-    async fn look(&self, id: &Id, range: Option<Range<u64>>) -> Result<Vec<u8>, Present> {
+    async fn look(&self, id: &Id, range: Option<Range<u64>>) -> Result<Segments, Present> {
         let Ok(permit) = Arc::clone(&self.inner.looks).acquire_owned().await else {
             return Err(Present::default());
         };
@@ -237,13 +242,16 @@ impl Cache {
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(Present::default()))
     }
 
-    /// Keeps what came from the store, as far as there is room. Waits for a slow disk only so long.
-    async fn keep(&self, id: &Id, landed: Landed, what: What) {
+    /// Keeps what came from the store, as far as there is room. Waits until it is kept, or only
+    /// until it may be; for a slow disk only so long.
+    async fn keep(&self, id: &Id, landed: Landed, what: What, until_kept: bool) {
         let counters = &self.inner.counters;
-        let slots = (landed.bytes.len() as u64).div_ceil(SLOT_BYTES).max(1);
+        let slots = landed.bytes.len_bytes().div_ceil(SLOT_BYTES).max(1);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.inner.keeping).try_acquire_many_owned(slots);
-        let (false, Ok(permit)) = (self.inner.rests(), permit) else {
+        let keeping = Arc::clone(&self.inner.keeping);
+        let wait = if until_kept { Duration::ZERO } else { KEEP_WAIT };
+        let permit = tokio::time::timeout(wait, keeping.acquire_many_owned(slots)).await;
+        let (false, Ok(Ok(permit))) = (self.inner.rests(), permit) else {
             return count(&counters.not_kept, 1);
         };
         let (inner, id) = (Arc::clone(&self.inner), id.clone());
@@ -251,16 +259,18 @@ impl Cache {
             let _permit = permit;
             inner.keep(&id, &landed, what);
         });
-        drop(tokio::time::timeout(KEEP_WAIT, work).await);
+        if until_kept {
+            drop(tokio::time::timeout(KEEP_WAIT, work).await);
+        }
     }
 }
 
 impl Inner {
-    fn look(&self, id: &Id, range: Option<&Range<u64>>) -> Result<Vec<u8>, Present> {
+    fn look(&self, id: &Id, range: Option<&Range<u64>>) -> Result<Segments, Present> {
         match self.entries.look(id, range) {
             Ok(Look::Hit(bytes)) => {
                 count(&self.counters.hits, 1);
-                count(&self.counters.hit_bytes, bytes.len() as u64);
+                count(&self.counters.hit_bytes, bytes.len_bytes());
                 Ok(bytes)
             }
             Ok(Look::Miss(present)) => Err(present),
@@ -289,26 +299,30 @@ impl Inner {
     /// Writes what is to be kept; how many bytes that were.
     fn try_keep(&self, id: &Id, landed: &Landed, what: What) -> io::Result<u64> {
         let Landed { start, bytes, ends } = landed;
-        let is_whole = *start == 0 && Hash::of(bytes) == id.hash;
+        let is_whole = *start == 0 && Hash::of_parts(bytes.iter()) == id.hash;
         let must_be_whole = what == What::Whole || (*start == 0 && *ends);
         if must_be_whole && !is_whole {
             return Ok(0);
         }
         let ends = *ends || is_whole;
-        let skip = start.next_multiple_of(SLOT_BYTES) - start;
-        let Some(bytes) = usize::try_from(skip).ok().and_then(|skip| bytes.get(skip..)) else {
-            return Ok(0);
-        };
-        // The entry itself, and what the file system needs to find its parts.
-        let room_bytes = bytes.len() as u64 + 2 * SLOTS_AT;
-        if bytes.is_empty() {
+        let (skip, len) = (start.next_multiple_of(SLOT_BYTES) - start, bytes.len_bytes());
+        if skip >= len {
             return Ok(0);
         }
+        let cut;
+        let slots = if skip == 0 && bytes.is_cut(SLOT_BYTES as usize) {
+            bytes
+        } else {
+            cut = bytes.part(skip as usize..len as usize);
+            &cut
+        };
+        // The entry itself, and what the file system needs to find its parts.
+        let room_bytes = len - skip + 2 * SLOTS_AT;
         let Some(_writing) = self.room.take(room_bytes)? else { return Ok(0) };
-        let grown = self.entries.write(id, start + skip, bytes, ends);
+        let grown = self.entries.write(id, start + skip, slots, ends);
         let taken_bytes = grown.as_ref().map_or(0, |grown| *grown);
         self.room.give(room_bytes.saturating_sub(taken_bytes))?;
-        grown.map(|_| bytes.len() as u64)
+        grown.map(|_| len - skip)
     }
 
     /// Removes what was kept of an object, and gives back its room unless that is being counted.
@@ -335,7 +349,7 @@ impl Inner {
 }
 
 /// The answer with bytes that were kept. Nobody compares the identities of what never changes.
-fn got(body: Vec<u8>) -> StoreOutcome {
+fn got(body: Segments) -> StoreOutcome {
     StoreOutcome::Got { body, etag: Etag::from("kept") }
 }
 
@@ -344,7 +358,7 @@ async fn fetch(
     store: &Arc<dyn ObjectStore>,
     key: &str,
     range: Option<Range<u64>>,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Segments, StoreError> {
     let request = StoreRequest::Get { key: key.to_owned(), range, fresh: false };
-    Ok(store.request(request).await.got()?.0)
+    Ok(store.request(request).await.got_segments()?.0)
 }

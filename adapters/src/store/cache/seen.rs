@@ -57,7 +57,9 @@ impl Seen {
     /// Notes what the store answered. It is only a help later: what can't be written is left out.
     pub(crate) fn note(&self, key: &str, outcome: &StoreOutcome, body: Option<&[u8]>) {
         let noted = match (outcome, body) {
-            (StoreOutcome::Got { body, etag }, _) => self.write(key, etag, body),
+            (StoreOutcome::Got { body, etag }, _) => {
+                self.write(key, etag, &body.clone().into_vec())
+            }
             (StoreOutcome::Stored { etag }, Some(body)) => self.write(key, etag, body),
             (StoreOutcome::Failed(StoreError::NotFound) | StoreOutcome::Deleted, _) => {
                 match fs::remove_file(self.dir.join(key)) {
@@ -170,7 +172,7 @@ impl ObjectStore for Offline {
                         if key != HEADER_KEY {
                             *as_of.lock() = Some(at_s);
                         }
-                        StoreOutcome::Got { body, etag }
+                        StoreOutcome::Got { body: body.into(), etag }
                     }
                     None if key == HEADER_KEY => StoreOutcome::Failed(StoreError::Unreachable),
                     None => StoreOutcome::Failed(StoreError::NotFound),
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn got(body: &[u8]) -> StoreOutcome {
-        StoreOutcome::Got { body: body.to_vec(), etag: "\"tag\"".into() }
+        StoreOutcome::Got { body: body.to_vec().into(), etag: "\"tag\"".into() }
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl ObjectStore for Remembering {
         if let StoreOutcome::Got { body, .. } = &mut outcome
             && self.wrong.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
         {
-            body.iter_mut().for_each(|byte| *byte ^= 1);
+            let bytes = std::mem::take(body).into_vec();
+            *body = bytes.into_iter().map(|byte| byte ^ 1).collect::<Vec<u8>>().into();
         }
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -21,20 +21,23 @@ mod sync;
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use rustix::buffer::spare_capacity;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Stat, fstat, fstatvfs, open, openat, statat, unlinkat,
 };
+use rustix::io::pread;
 use tokio::sync::Semaphore;
-use vellum_core::shapes::{Condition, Etag, StoreError, StoreOutcome, StoreRequest};
+use vellum_core::shapes::{
+    Condition, Etag, SEGMENT_BYTES, Segments, StoreError, StoreOutcome, StoreRequest,
+};
 
 use super::ObjectStore;
-use super::error::{OpenError, from_io, store_error};
+use super::error::{OpenError, store_error};
 use super::keys::{check_key, parent_of};
 
 /// Requests that may be at work on threads of the blocking pool at once. Past about thirty, more
@@ -153,12 +156,8 @@ impl Dir {
         if wanted > BODY_MAX_BYTES {
             return Err(StoreError::Unsupported);
         }
-        let mut body = vec![0; usize::try_from(wanted).map_err(|_| StoreError::Unsupported)?];
-        file.read_exact_at(&mut body, range.start).map_err(|error| {
-            // Shorter than it just was: somebody cuts the file.
-            let cut = error.kind() == std::io::ErrorKind::UnexpectedEof;
-            if cut { StoreError::Damaged } else { from_io(&error) }
-        })?;
+        let wanted = usize::try_from(wanted).map_err(|_| StoreError::Unsupported)?;
+        let body = read_segments(&file, range.start, wanted)?;
         Ok(StoreOutcome::Got { body, etag: etag_of(&stat) })
     }
 
@@ -202,6 +201,27 @@ impl Dir {
             Err(errno) => Err(store_error(errno)),
         }
     }
+}
+
+/// Reads `len` bytes of a file from `at` on.
+fn read_segments(file: &File, mut at: u64, len: usize) -> Result<Segments, StoreError> {
+    let mut body = Vec::new();
+    let mut left = len;
+    while left > 0 {
+        let mut buffer = Vec::with_capacity(left.min(SEGMENT_BYTES));
+        while buffer.len() < buffer.capacity() {
+            match pread(file, spare_capacity(&mut buffer), at) {
+                // Shorter than it just was: somebody cuts the file.
+                Ok(0) => return Err(StoreError::Damaged),
+                Ok(got) => at += got as u64,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(store_error(errno)),
+            }
+        }
+        left -= buffer.len();
+        body.push(buffer);
+    }
+    Ok(body.into_iter().collect())
 }
 
 fn is_object(stat: &Stat) -> bool {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
-use vellum_core::shapes::{StoreError, StoreOutcome};
+use vellum_core::shapes::{Segments, StoreError, StoreOutcome};
 
 use super::outcome::{Asked, body_failed, failed, is_past_end};
 use super::{Bucket, etag_of};
@@ -48,7 +48,7 @@ impl Bucket {
     /// No bytes of an object that exists.
     async fn nothing_of(&self, client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
         let (_, etag) = self.found(client, key).await?;
-        Ok(StoreOutcome::Got { body: Vec::new(), etag })
+        Ok(StoreOutcome::Got { body: Segments::default(), etag })
     }
 }
 
@@ -84,20 +84,22 @@ fn parse_range(text: &str) -> Option<(Range<u64>, u64)> {
     (first < end).then_some((first..end, whole.parse().ok()?))
 }
 
-async fn body_of(mut answer: GetObjectOutput, len: u64) -> Result<Vec<u8>, StoreError> {
+async fn body_of(mut answer: GetObjectOutput, len: u64) -> Result<Segments, StoreError> {
     if len > BODY_MAX_BYTES {
         return Err(StoreError::Unsupported);
     }
     let len = usize::try_from(len).map_err(|_| StoreError::Unsupported)?;
-    let mut body = Vec::with_capacity(len);
+    let mut body = Segments::default();
+    let mut left = len;
     while let Some(part) = answer.body.next().await {
         let part = part.map_err(|error| body_failed(&error))?;
-        if part.len() > len - body.len() {
+        if part.len() > left {
             return Err(StoreError::Damaged);
         }
-        body.extend_from_slice(&part);
+        body.append(&part, left);
+        left -= part.len();
     }
-    if body.len() == len { Ok(body) } else { Err(StoreError::Damaged) }
+    if left == 0 { Ok(body) } else { Err(StoreError::Damaged) }
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ pub fn decode_node<T: TreeKind>(node: &NodeRef, bytes: &[u8]) -> Result<TreeNode
 #[must_use]
 pub fn node_hash(bytes: &[u8]) -> Hash {
     match identity(bytes) {
-        Some(end) => Hash::of_parts(&[&HEAD[..1], &bytes[1..end]]),
+        Some(end) => Hash::of_parts([&HEAD[..1], &bytes[1..end]]),
         None => Hash::of(bytes),
     }
 }

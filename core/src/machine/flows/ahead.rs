@@ -2,7 +2,7 @@
 //!
 //! Reads of what is in memory never come here. So the file is given a mark: the first read that
 //! goes past it does come, and then the next window is loaded, while the last is still to be read.
-//! A window is twice as long as the one before; a read out of order ends it.
+//! Each window is longer than the one before; a read out of order ends it.
 
 use std::ops::Range;
 

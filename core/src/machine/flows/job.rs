@@ -1,5 +1,6 @@
 //! Compute jobs: pure work that the driver runs off the machine's lock. Only they make
-//! [`Verified`] and [`Hashed`] values, so nothing unverified is shown and nothing else is sent.
+//! [`VerifiedBlocks`] and [`Hashed`] values, so nothing unverified is shown and nothing else is
+//! sent.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,9 @@ use super::gather::{AnyNode, Have, NodeKind};
 use super::piece::PieceKey;
 use crate::format::{
     Built, Directories, Entry, FormatError, Hash, Hashed, Linked, Links, NodeDraft, NodePacker,
-    NodeRef, PackBuilder, Packed, Piece, Pieces, UpdateError, Verified, decode_node, update,
+    NodeRef, PackBuilder, Packed, Piece, Pieces, UpdateError, VerifiedBlocks, decode_node, update,
 };
-use crate::shapes::{Name, Slice};
+use crate::shapes::{Name, Segments, Slice};
 use crate::sync::Arc;
 use crate::words::Ino;
 
@@ -34,8 +35,8 @@ pub(crate) enum JobOwner {
 pub(crate) enum Work {
     /// Check and decode a tree node.
     Node { kind: NodeKind, node: NodeRef, bytes: Vec<u8> },
-    /// Check bytes of a file.
-    Verify { hash: Hash, bytes: Vec<u8> },
+    /// Check bytes of a file, and cut them into its blocks.
+    Verify { hash: Hash, bytes: Segments, block_bytes: u32 },
     /// Hash contents, and lay them into one object.
     Pack { contents: Vec<Vec<Slice>>, chunk_bytes: u32 },
     /// Change a tree.
@@ -65,7 +66,7 @@ impl Changes {
 #[derive(Debug)]
 pub(crate) enum Made {
     Node(Result<AnyNode, String>),
-    Verified(Result<Verified, String>),
+    Verified(Result<VerifiedBlocks, String>),
     Packed(Hashed, Vec<Packed>),
     /// The changes come back with the outcome: a job that lacked nodes is started again.
     Updated(Result<Built, UpdateError>, Changes),
@@ -79,8 +80,9 @@ impl Job {
     pub fn run(self) -> Product {
         Product(match self.0 {
             Work::Node { kind, node, bytes } => Made::Node(check_node(kind, &node, &bytes)),
-            Work::Verify { hash, bytes } => {
-                Made::Verified(Verified::check(&hash, bytes).map_err(|e| e.to_string()))
+            Work::Verify { hash, bytes, block_bytes } => {
+                let checked = VerifiedBlocks::check(&hash, bytes, block_bytes as usize);
+                Made::Verified(checked.map_err(|e| e.to_string()))
             }
             Work::Pack { contents, chunk_bytes } => pack(contents, chunk_bytes),
             Work::Update { root, changes, have } => run_update(root, changes, &have),

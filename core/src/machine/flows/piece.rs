@@ -10,7 +10,9 @@ use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::job::{Job, JobOwner, Made, Product, Work};
 use super::trees::{CHECKS, said};
 use crate::conc::Installed;
-use crate::format::{Hash, ObjectKind, ObjectName, Piece, Verified, decode_xattrs, object_key};
+use crate::format::{
+    Hash, ObjectKind, ObjectName, Piece, VerifiedBlocks, decode_xattrs, object_key,
+};
 use crate::machine::names::XattrState;
 use crate::shapes::{StoreError, StoreOutcome, StoreRequest};
 use crate::sync::Arc;
@@ -230,9 +232,10 @@ impl Engine {
     }
 
     pub(crate) fn piece_fetched(&mut self, cx: &mut Cx<'_>, key: PieceKey, outcome: StoreOutcome) {
-        match outcome.got() {
+        match outcome.got_segments() {
             Ok((bytes, _)) => {
-                let work = Work::Verify { hash: key.hash, bytes };
+                let block_bytes = self.shared.limits.block_bytes;
+                let work = Work::Verify { hash: key.hash, bytes, block_bytes };
                 self.calls.compute(cx, Job(work), JobOwner::Piece(key));
             }
             Err(error) => self.piece_failed(cx, key, &error, "can't be read"),
@@ -255,18 +258,23 @@ impl Engine {
         }
     }
 
-    fn piece_loaded(&mut self, cx: &mut Cx<'_>, key: PieceKey, bytes: Verified) {
+    fn piece_loaded(&mut self, cx: &mut Cx<'_>, key: PieceKey, bytes: VerifiedBlocks) {
         let Some(loading) = self.pieces.loading.remove(&key) else { return };
         let mut result = Ok(());
         let mut kept = false;
-        for target in loading.targets {
+        let mut left = Some(bytes);
+        let last = loading.targets.len().saturating_sub(1);
+        for (index, target) in loading.targets.into_iter().enumerate() {
+            // All but the last get a copy. Nearly always there is one.
+            let bytes = if index == last { left.take() } else { left.clone() };
+            let Some(bytes) = bytes else { break };
             match target {
                 Target::File { ino, generation, offset } => {
-                    result = result.and(self.install(cx, ino, generation, offset, &bytes));
+                    result = result.and(self.install(cx, ino, generation, offset, bytes));
                 }
-                Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, &bytes)),
+                Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, bytes)),
                 Target::Commit(serial, id) if self.is_commit(serial) => {
-                    kept |= self.task_loaded(cx, id, key, bytes.clone(), !kept);
+                    kept |= self.task_loaded(cx, id, key, bytes, !kept);
                 }
                 Target::Commit(..) => {}
             }
@@ -285,19 +293,21 @@ impl Engine {
         ino: Ino,
         generation: u64,
         offset: u64,
-        bytes: &Verified,
+        bytes: VerifiedBlocks,
     ) -> Result<(), Stop> {
         let Some(node) = self.table.get(ino).and_then(|node| node.file()) else { return Ok(()) };
         let file = Arc::clone(&node.file);
         let shared = Arc::clone(&self.shared);
+        let mut blocks = bytes.into_blocks();
+        let len_bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
         for _ in 0..2 {
-            match file.install(shared.around(), generation, offset, bytes.as_bytes()) {
+            match file.install(shared.around(), generation, offset, &mut blocks) {
                 Installed::Done => {
                     self.pressure.note_clean(ino);
                     return Ok(());
                 }
                 Installed::Stale => return Ok(()),
-                Installed::NoRoom => self.make_room(bytes.as_bytes().len() as u64 * 2, Some(ino)),
+                Installed::NoRoom => self.make_room(len_bytes * 2, Some(ino)),
             }
         }
         // Who waits for it waits for dirty data to go, and only then asks for it again.
@@ -305,8 +315,8 @@ impl Engine {
         Err(if spills { Stop::Wait(WaitKey::Room) } else { Stop::Errno(Errno::Io) })
     }
 
-    fn install_xattrs(&mut self, ino: Ino, bytes: &Verified) -> Result<(), Stop> {
-        let map = decode_xattrs(bytes).map_err(|_| Errno::Io)?;
+    fn install_xattrs(&mut self, ino: Ino, bytes: VerifiedBlocks) -> Result<(), Stop> {
+        let map = decode_xattrs(&bytes.joined()).map_err(|_| Errno::Io)?;
         if let Some(node) = self.table.get_mut(ino)
             && node.xattrs.map.is_none()
         {

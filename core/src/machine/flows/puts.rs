@@ -109,10 +109,11 @@ impl Engine {
     pub(super) fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
         let commit = self.commit.as_mut();
         let Some(put) = commit.and_then(|commit| commit.puts.puts.get_mut(&id)) else { return };
-        match outcome.got() {
+        match outcome.got_segments() {
             Ok((bytes, etag)) => {
                 put.wrong = Some(etag);
-                let work = Work::Verify { hash: put.object.hash(), bytes };
+                let block_bytes = self.shared.limits.block_bytes;
+                let work = Work::Verify { hash: put.object.hash(), bytes, block_bytes };
                 let owner = JobOwner::Commit(self.commit_serial, CommitWork::Check(id));
                 self.calls.compute(cx, Job(work), owner);
             }

@@ -10,7 +10,7 @@ use super::piece::{PieceKey, Target};
 use super::puts::PutFor;
 use super::trees::Asker;
 use crate::conc::Part;
-use crate::format::{Hashed, ObjectKind, ObjectName, Packed, Verified};
+use crate::format::{Hashed, ObjectKind, ObjectName, Packed, VerifiedBlocks};
 use crate::shapes::{Slice, StoreError};
 use crate::sync::Arc;
 use crate::words::Ino;
@@ -32,13 +32,40 @@ pub(super) enum Item {
 pub(super) struct Task {
     items: Vec<Item>,
     /// Bytes loaded for it, and still to come.
-    loaded: BTreeMap<PieceKey, Option<Verified>>,
+    loaded: BTreeMap<PieceKey, Option<Loaded>>,
     /// Where the loaded bytes go: ranges of files to pieces, by file and offset.
     places: BTreeMap<(Ino, u64), PieceKey>,
     /// Whether all places are known.
     located: bool,
     pub(super) charged: u64,
     packed: Vec<Packed>,
+}
+
+/// A piece that was loaded for an object.
+#[derive(Debug)]
+struct Loaded {
+    /// All of one length but the last, which may be shorter.
+    blocks: Vec<Arc<Vec<u8>>>,
+    block_bytes: usize,
+}
+
+impl Loaded {
+    fn new(bytes: VerifiedBlocks, block_bytes: usize) -> Self {
+        Self { blocks: bytes.into_blocks().into_iter().map(Arc::new).collect(), block_bytes }
+    }
+
+    /// A part of it, block by block.
+    fn slices(&self, range: Range<usize>) -> Vec<Slice> {
+        let first = range.start / self.block_bytes;
+        let blocks = self.blocks.iter().enumerate().skip(first);
+        let slices = blocks.map_while(|(index, bytes)| {
+            let begin = index * self.block_bytes;
+            let start = range.start.max(begin) - begin;
+            let end = (range.end.max(begin) - begin).min(bytes.len());
+            (start < end).then(|| Slice { bytes: Arc::clone(bytes), range: start..end })
+        });
+        slices.collect()
+    }
 }
 
 impl Task {
@@ -151,11 +178,12 @@ impl Engine {
         cx: &mut Cx<'_>,
         id: u64,
         key: PieceKey,
-        bytes: Verified,
+        bytes: VerifiedBlocks,
         takes_charge: bool,
     ) -> bool {
+        let block_bytes = self.shared.limits.block_bytes as usize;
         let Some(task) = self.task(id) else { return false };
-        task.loaded.insert(key, Some(bytes));
+        task.loaded.insert(key, Some(Loaded::new(bytes, block_bytes)));
         if takes_charge {
             task.charged += key.len;
         }
@@ -273,7 +301,7 @@ fn stored(task: &Task, ino: Ino, range: Range<u64>) -> Vec<Slice> {
         }
         slices.extend(zeros(start - at));
         let within = (start - offset) as usize..(end - offset) as usize;
-        slices.push(Slice { bytes: bytes.shared(), range: within });
+        slices.extend(bytes.slices(within));
         at = end;
     }
     slices.extend(zeros(range.end - at));

@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+/// How many times as long a window is as the one before: a store that is far away is reached in
+/// few steps, and what is loaded in vain is at most so many times what was read.
+const GROWTH: u64 = 4;
+
 /// How far the reading of a file has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ahead {
@@ -25,7 +29,7 @@ impl Ahead {
             return self.next..self.next;
         }
         let from = self.next.max(to);
-        self.window = self.window.saturating_mul(2).max(to - start).min(most);
+        self.window = self.window.max(to - start).saturating_mul(GROWTH).min(most);
         self.next = from.saturating_add(self.window);
         from..self.next
     }
@@ -41,17 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_double_while_reading_goes_on() {
+    fn windows_grow_while_reading_goes_on() {
         let mut ahead = Ahead::default();
-        assert_eq!(ahead.follow(0, 4, 16), 4..4);
-        assert_eq!(ahead.follow(4, 8, 16), 8..12);
+        assert_eq!(ahead.follow(0, 4, 100), 4..4);
+        assert_eq!(ahead.follow(4, 8, 100), 8..24);
         assert_eq!(ahead.mark(), 8);
-        // The read that passes the mark, then the next: 8, 16, and no more than 16.
-        assert_eq!(ahead.follow(8, 9, 16), 12..20);
-        assert_eq!(ahead.mark(), 12);
-        assert_eq!(ahead.follow(9, 10, 16), 20..20);
-        assert_eq!(ahead.follow(12, 13, 16), 20..36);
-        assert_eq!(ahead.follow(20, 21, 16), 36..52);
+        // The read that passes the mark, then the next: 64, and no more than 100.
+        assert_eq!(ahead.follow(8, 9, 100), 24..88);
+        assert_eq!(ahead.mark(), 24);
+        assert_eq!(ahead.follow(9, 10, 100), 88..88);
+        assert_eq!(ahead.follow(24, 25, 100), 88..188);
+        assert_eq!(ahead.follow(88, 89, 100), 188..288);
     }
 
     #[test]
@@ -60,7 +64,7 @@ mod tests {
         assert_eq!(ahead.follow(1000, 1004, 16), 1004..1004);
         assert_eq!(ahead.mark(), 1004);
         assert_eq!(ahead.follow(400, 404, 16), 404..404);
-        assert_eq!(ahead.follow(404, 408, 16), 408..412);
+        assert_eq!(ahead.follow(404, 408, 16), 408..424);
     }
 
     #[test]

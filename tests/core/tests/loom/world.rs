@@ -111,7 +111,7 @@ impl Driven {
                     let whole = 0..bytes.len() as u64;
                     let range = range.unwrap_or(whole);
                     let body = bytes[range.start as usize..range.end as usize].to_vec();
-                    StoreOutcome::Got { body, etag: etag(bytes) }
+                    StoreOutcome::Got { body: body.into(), etag: etag(bytes) }
                 }
             },
             StoreRequest::Put { key, body, condition } => {

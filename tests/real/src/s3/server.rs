@@ -177,6 +177,10 @@ async fn answer(
         Ok(response) => (response.status().as_u16() >= 400, len_of_response(response)),
         Err(_) => (true, 0),
     };
+    let passed = shared.passes_until(put_bytes + got_bytes);
+    if let Some(passed) = passed {
+        tokio::time::sleep_until(passed.into()).await;
+    }
     let mut state = shared.state.lock();
     if let Some((counts, bytes)) = target.count(&mut state.counts, &method, put_bytes, got_bytes) {
         counts.requests += 1;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use s3s::dto::Checksum;
@@ -90,6 +90,14 @@ pub(super) enum Wanted {
     Identity(String),
 }
 
+/// A line of a network.
+#[derive(Debug)]
+struct Link {
+    bytes_per_s: u64,
+    /// When the last body that was let in has passed.
+    free_at: Instant,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) buckets: BTreeMap<String, Bucket>,
@@ -98,6 +106,8 @@ pub(super) struct State {
     arranged: Vec<Arranged>,
     mode: Mode,
     latency: Duration,
+    /// What all bodies pass through, if that is narrower than this host.
+    link: Option<Link>,
     /// Seconds by which its clock is ahead; none if it tells the time of this host.
     clock: Option<i64>,
     outage: bool,
@@ -124,6 +134,7 @@ impl Shared {
             arranged: Vec::new(),
             mode: Mode::Atomic,
             latency: Duration::ZERO,
+            link: None,
             clock: None,
             outage: false,
             region: None,
@@ -198,6 +209,15 @@ impl Shared {
         self.state.lock().latency
     }
 
+    /// Until when a body of so many bytes is on its way, if it is.
+    pub(super) fn passes_until(&self, bytes: u64) -> Option<Instant> {
+        let mut state = self.state.lock();
+        let link = state.link.as_mut()?;
+        let takes = Duration::from_secs_f64(bytes as f64 / link.bytes_per_s as f64);
+        link.free_at = link.free_at.max(Instant::now()) + takes;
+        Some(link.free_at)
+    }
+
     pub(super) fn region(&self) -> Option<&'static str> {
         self.state.lock().region
     }
@@ -241,6 +261,12 @@ impl Hooks {
     /// Every request waits this long before it is applied.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.state.lock().latency = latency;
+    }
+
+    /// All bodies together pass at so many bytes a second, one after the other.
+    pub fn set_link(&self, bytes_per_s: u64) {
+        let link = Link { bytes_per_s, free_at: Instant::now() };
+        self.shared.state.lock().link = Some(link);
     }
 
     /// How conditions are dealt with from now on.

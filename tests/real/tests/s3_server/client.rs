@@ -180,7 +180,7 @@ async fn get_part(
         Ok(got) => {
             let etag = got.e_tag.unwrap().into();
             let body = collected(got.body).await.map_err(|_| StoreError::Damaged)?;
-            Ok(StoreOutcome::Got { body, etag })
+            Ok(StoreOutcome::Got { body: body.into(), etag })
         }
         Err((416, _)) => empty(client, key).await,
         Err(told) => Err(meaning(told)),
@@ -191,7 +191,7 @@ async fn get_part(
 async fn empty(client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
     let head = client.head_object().bucket(BUCKET).key(key).send().await;
     let etag = head.map_err(|error| meaning(told(error)))?.e_tag.unwrap().into();
-    Ok(StoreOutcome::Got { body: Vec::new(), etag })
+    Ok(StoreOutcome::Got { body: Vec::new().into(), etag })
 }
 
 fn meaning(told: Told) -> StoreError {

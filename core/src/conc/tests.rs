@@ -1,0 +1,121 @@
+//! How loaded bytes come into a file.
+
+use std::ops::Range;
+
+use super::Budget;
+use super::block::{Block, Bytes};
+use super::file::{Around, FileAttr, Installed};
+use super::state::State;
+use crate::shapes::{Spans, WriteFlags};
+use crate::words::{Epoch, Limits, Time};
+
+const BLOCK: u32 = 64 << 10;
+const TOTAL: u64 = 64 << 20;
+const LEN: u64 = 3 * BLOCK as u64 + 1000;
+
+struct Play {
+    limits: Limits,
+    budget: Budget,
+    state: State,
+    /// What the layout holds.
+    bytes: Vec<u8>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let (mtime, ctime) = (Time::default(), Time::default());
+        let attr = FileAttr { mode: 0, links: 1, uid: 0, gid: 0, mtime, ctime };
+        Self {
+            limits: Limits::default(),
+            budget: Budget::new(TOTAL, 0),
+            state: State::new(attr, LEN, Spans::below(LEN), BLOCK),
+            bytes: (0..LEN).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect(),
+        }
+    }
+
+    /// Loads a range; where its buffers were.
+    fn load(&mut self, range: Range<u64>) -> Vec<*const u8> {
+        let bytes = &self.bytes[range.start as usize..range.end as usize];
+        let mut buffers: Vec<Vec<u8>> = bytes.chunks(BLOCK as usize).map(<[u8]>::to_vec).collect();
+        let addresses = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
+        let around = Around { limits: &self.limits, budget: &self.budget };
+        let generation = self.state.generation;
+        let installed = self.state.install(around, generation, range.start, &mut buffers);
+        assert_eq!(installed, Installed::Done);
+        addresses
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        let around = Around { limits: &self.limits, budget: &self.budget };
+        let flags = WriteFlags::default();
+        let written = self.state.write(around, Epoch(0), Time::default(), offset, data, flags);
+        assert_eq!(written, Ok(data.len() as u32));
+        self.bytes[offset as usize..][..data.len()].copy_from_slice(data);
+    }
+
+    fn address(&self, index: u64) -> *const u8 {
+        self.state.blocks[&index].as_slice().as_ptr()
+    }
+
+    fn assert_whole(&self) {
+        let mut out = Vec::new();
+        assert_eq!(self.state.read(0, LEN as u32, &mut out), Ok(()));
+        assert!(out == self.bytes, "the file shows other bytes than were loaded and written");
+        assert_eq!(TOTAL - self.budget.free_bytes(), self.state.charged + self.state.credit);
+        let held: u64 = self.state.blocks.values().map(Block::memory_bytes).sum();
+        assert_eq!(self.state.charged, held);
+    }
+}
+
+#[test]
+fn what_is_loaded_in_blocks_is_not_copied() {
+    let mut play = Play::new();
+    let buffers = play.load(0..LEN);
+    assert_eq!(buffers, [0, 1, 2, 3].map(|index| play.address(index)));
+    play.assert_whole();
+    assert_eq!(play.state.charged, LEN);
+}
+
+#[test]
+fn a_write_to_what_was_loaded_takes_neither_a_copy_nor_memory() {
+    let mut play = Play::new();
+    let buffers = play.load(0..LEN);
+    assert!(play.budget.take(play.budget.free_bytes()));
+    play.state.credit = 0;
+    for index in [1, 3] {
+        play.write(index * u64::from(BLOCK) + 7, b"new");
+        assert!(matches!(play.state.blocks[&index].bytes, Bytes::Owned(_)));
+        assert_eq!(play.address(index), buffers[index as usize]);
+    }
+}
+
+#[test]
+fn pieces_that_lie_across_blocks_are_put_together() {
+    let block = u64::from(BLOCK);
+    for cuts in [vec![1000], vec![block - 1, block + 1], vec![block / 2, 2 * block + 5, LEN - 1]] {
+        let mut play = Play::new();
+        let ends = cuts.iter().copied().chain([LEN]);
+        let starts = [0].into_iter().chain(cuts.iter().copied());
+        for piece in starts.zip(ends) {
+            play.load(piece.0..piece.1);
+        }
+        play.assert_whole();
+    }
+}
+
+#[test]
+fn what_was_written_or_cut_meanwhile_stays() {
+    let block = u64::from(BLOCK);
+    let mut play = Play::new();
+    play.write(block + 5, b"kept");
+    play.load(0..LEN);
+    play.assert_whole();
+
+    let mut play = Play::new();
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    assert_eq!(play.state.resize(around, Time::default(), block + 10), Ok(()));
+    assert_eq!(play.state.resize(around, Time::default(), LEN), Ok(()));
+    play.load(0..LEN);
+    play.bytes[block as usize + 10..].fill(0);
+    play.assert_whole();
+}
