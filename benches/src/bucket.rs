@@ -144,8 +144,9 @@ impl Bench {
             turns.push(read_whole(&path)?);
         }
         turns.warm.push(read_whole(&mount.point.join("file"))?);
-        turns.sdk_put.push(self.put_all(&format!("put-{round}"), u64::from(round) * 2 + 1)?);
         write_file(&mount.point.join("new"), self.chunks, u64::from(round) * 2 + 2)?;
+        turns.sdk_put.push(self.put_all(&format!("put-{round}"), u64::from(round) * 2 + 1)?);
+        self.forget_new();
         let begun = Instant::now();
         let arguments = ["commit", "--message", "new"].map(AsRef::as_ref);
         self.call(&[&arguments[..], &[mount.point.as_ref()]].concat())?;
@@ -154,8 +155,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Removes what this round put: a server that only grows takes memory that was never used, and
-    /// for longer than the rest of a request.
+    /// Removes what a turn has put, so that the next one finds the server's memory as that did.
+    /// What was never used takes longer to come by than all the rest of a request.
     fn forget_new(&self) {
         let hooks = self.server.hooks();
         for key in hooks.keys(BUCKET) {

@@ -21,7 +21,11 @@ pub(super) fn init(args: InitArgs) -> Result<Exit, CliError> {
     let repo = perform(Repo::init(location, kind), || true)?;
     let chunk_bytes = repo.header().chunk_bytes;
     if args.json {
-        print_json(&json!({"repository": path_text(&args.repo), "chunk_bytes": chunk_bytes}))?;
+        print_json(&json!({
+            "repository": path_text(&args.repo),
+            "chunk_bytes": chunk_bytes,
+            "requests": repo.store().counts(),
+        }))?;
     } else {
         let chunk = size(u64::from(chunk_bytes));
         print(&format!("made repository {} (chunks of {chunk})\n", args.repo.display()))?;

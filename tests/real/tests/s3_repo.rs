@@ -13,7 +13,7 @@ use common::tree::assert_same;
 use mounted::store::{Place, sign};
 use mounted::{Bench, Mount, until};
 use serde_json::Value;
-use vellum_tests_real::s3::{BUCKET, Mode, OWNER_KEYS, READER_KEYS, WRITER_KEYS};
+use vellum_tests_real::s3::{BUCKET, Credential, Mode, OWNER_KEYS, READER_KEYS, WRITER_KEYS};
 
 /// A tree with a bit of everything.
 fn furnish(root: &Path) {
@@ -196,6 +196,34 @@ fn a_reader_reads_and_a_writer_commits_with_no_more_rights_than_they_need() {
 }
 
 #[test]
+fn keys_that_are_renewed_are_taken_up_by_a_mount_that_runs() {
+    let bench = Bench::on(Place::strict());
+    let hooks = bench.place().server().hooks().clone();
+    let file = bench.path("credentials");
+    let write = |keys: Credential| {
+        let Credential { id, secret } = keys;
+        let lines = ["[default]", &format!("aws_access_key_id = {id}"), ""].join("\n");
+        fs::write(&file, format!("{lines}aws_secret_access_key = {secret}\n")).unwrap();
+    };
+    write(OWNER_KEYS);
+    fs::create_dir(bench.path("mnt")).unwrap();
+    let mut mount = bench.vellum(["mount"]);
+    mount.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    mount.env("AWS_SHARED_CREDENTIALS_FILE", &file);
+    common::ok(mount.arg(bench.repository()).arg(bench.path("mnt")));
+    let mount = bench.mounted("mnt");
+    fs::write(mount.path("a"), vec![1; 5 << 20]).unwrap();
+    hooks.expire(OWNER_KEYS.id);
+    let refused = common::fails(mount.vellum("commit").args(["--message", "one"]), 4);
+    assert!(refused.contains("credentials"), "{refused}");
+    write(WRITER_KEYS);
+    // Nobody looks for keys all the time.
+    std::thread::sleep(Duration::from_secs(11));
+    assert_eq!(mount.commit()["committed"], true);
+    assert_eq!(fs::read(mount.path("a")).unwrap(), vec![1; 5 << 20]);
+}
+
+#[test]
 fn secrets_are_in_no_log_and_no_error() {
     let bench = Bench::bare(Place::strict());
     let repository = bench.repository();
@@ -279,7 +307,13 @@ impl Asked {
 
 /// Imports so many files of 4 KiB in directories of 1,000, looks at them, changes one.
 fn requests_of(place: Place, count: u64) {
-    let bench = Bench::on(place);
+    let bench = Bench::bare(place);
+    let initialised = bench.vellum(["init", "--json"]).arg(bench.repository()).output();
+    let initialised: Value = serde_json::from_slice(&initialised.unwrap().stdout).unwrap();
+    let init = Asked::of(&initialised["requests"]);
+    init.told("init");
+    // Nearly all of it are the probes of whether the server keeps conditions.
+    assert!(init.0[0] <= 60 && init.0[1] <= 4 && init.0[2] < 1000, "{init:?}");
     let tree = bench.path("tree");
     for n in 0..count {
         let dir = tree.join(format!("d{:03}", n / 1000));

@@ -234,8 +234,8 @@ fn not_committed(
             format!("{kept}: make room for the repository {shown}, then run the commit again")
         }
         StoreError::Denied => format!(
-            "{kept}: let the user who mounted it write to the repository {shown}, then run \
-             the commit again"
+            "{kept}: renew the credentials if they have expired, or let the user who mounted it \
+             write to the repository {shown}, then run the commit again"
         ),
         StoreError::Unsupported => format!(
             "{kept}: what holds {shown} lacks what a commit needs. Mount a copy of the \

@@ -13,7 +13,7 @@ use aws_sdk_s3::config::{Builder, StalledStreamProtectionConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use super::super::location::StoreOptions;
-use super::elsewhere::{Hears, Located};
+use super::client::Hears;
 use super::expect::ExpectContinue;
 
 /// Within which a connection is made, TLS included.
@@ -30,12 +30,11 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// region, and for credentials when the first request is sent.
 ///
 /// Answers too the URL of the server, if it is not the cloud's own.
-pub(super) async fn client(options: &StoreOptions) -> (Located, Option<String>) {
+pub(super) async fn client(options: &StoreOptions, hears: Hears) -> (Client, Option<String>) {
     let shared = shared(options).await;
     let endpoint = shared.endpoint_url().map(str::to_owned);
-    let hears = Hears::default();
-    let config = config(&shared, options).interceptor(hears.clone());
-    (Located::new(Client::from_conf(config.build()), hears), endpoint)
+    let config = config(&shared, options).interceptor(hears);
+    (Client::from_conf(config.build()), endpoint)
 }
 
 /// How the client goes about requests.

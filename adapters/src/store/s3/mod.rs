@@ -10,8 +10,8 @@
 //! Bodies go with a checksum that the server checks, and whole bodies that are read are checked
 //! against the one the server kept.
 
+mod client;
 mod connect;
-mod elsewhere;
 mod expect;
 mod facts;
 mod gate;
@@ -19,6 +19,7 @@ mod outcome;
 mod read;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -31,10 +32,10 @@ use super::ObjectStore;
 use super::error::OpenError;
 use super::keys::check_key;
 use super::location::StoreOptions;
-use elsewhere::Located;
+use client::Present;
 pub(crate) use facts::facts;
 use gate::Gate;
-use outcome::{Asked, failed};
+use outcome::{Asked, Failure, failed};
 
 /// A prefix of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct S3Store {
 }
 
 struct Bucket {
-    client: Located,
+    client: Present,
     place: S3Place,
     owner: Option<String>,
     sse: Option<Sse>,
@@ -77,7 +78,7 @@ impl S3Store {
         {
             return Err(OpenError::Endpoint { url: url.clone() });
         }
-        let (client, endpoint) = connect::client(options).await;
+        let (client, endpoint) = Present::new(options).await;
         let owner = options.expected_bucket_owner.clone();
         let sse = options.sse.as_deref().map(|sse| match sse {
             "AES256" => Sse::Aes256,
@@ -93,12 +94,20 @@ impl ObjectStore for S3Store {
         let bucket = Arc::clone(&self.bucket);
         Box::pin(async move {
             let _permit = bucket.gate.enter().await;
-            let client = bucket.client.client();
+            let (asked_at, client) = (Instant::now(), bucket.client.client());
             let mut done = bucket.perform(&client, request.clone()).await;
             // What had no answer may have been applied: only a refusal is asked again.
-            if done == Err(StoreError::Unsupported) && bucket.client.is_elsewhere(&client) {
+            let again = match &done {
+                Err(Failure { stale_keys: true, .. }) => bucket.client.renew(asked_at).await,
+                Err(Failure { meaning: StoreError::Unsupported, .. }) => {
+                    bucket.client.is_elsewhere(&client)
+                }
+                Err(_) | Ok(_) => false,
+            };
+            if again {
                 done = bucket.perform(&bucket.client.client(), request).await;
             }
+            let done = done.map_err(|failure| failure.meaning);
             bucket.gate.learn(&done);
             done.unwrap_or_else(StoreOutcome::Failed)
         })
@@ -120,7 +129,7 @@ impl Bucket {
         &self,
         client: &Client,
         request: StoreRequest,
-    ) -> Result<StoreOutcome, StoreError> {
+    ) -> Result<StoreOutcome, Failure> {
         match request {
             StoreRequest::Get { key, range, .. } => {
                 check_key(&key)?;
@@ -146,7 +155,7 @@ impl Bucket {
     }
 
     /// Length in bytes and identity of an object.
-    async fn found(&self, client: &Client, key: &str) -> Result<(u64, Etag), StoreError> {
+    async fn found(&self, client: &Client, key: &str) -> Result<(u64, Etag), Failure> {
         let name = &self.place.bucket;
         let request = client.head_object().bucket(name).key(self.key(key));
         let sent = request.set_expected_bucket_owner(self.owner.clone()).send().await;
@@ -162,7 +171,7 @@ impl Bucket {
         key: &str,
         body: &[Slice],
         condition: Condition,
-    ) -> Result<StoreOutcome, StoreError> {
+    ) -> Result<StoreOutcome, Failure> {
         let name = &self.place.bucket;
         let request = client.put_object().bucket(name).key(self.key(key));
         let request = request.set_expected_bucket_owner(self.owner.clone());
@@ -182,7 +191,7 @@ impl Bucket {
             Ok(answer) => match answer.e_tag() {
                 Some(etag) => Ok(StoreOutcome::Stored { etag: etag.into() }),
                 // It is stored, under an identity that only reading it back can tell.
-                None => Err(StoreError::Ambiguous),
+                None => Err(StoreError::Ambiguous.into()),
             },
             Err(error) => Err(failed(asked, key, &error)),
         }
@@ -194,7 +203,7 @@ impl Bucket {
         prefix: &str,
         after: &str,
         max: usize,
-    ) -> Result<StoreOutcome, StoreError> {
+    ) -> Result<StoreOutcome, Failure> {
         let within = self.key("");
         let mut after = after.to_owned();
         loop {
@@ -216,20 +225,21 @@ impl Bucket {
                 found.iter().filter(|key| check_key(key).is_ok()).map(|&k| k.to_owned()).collect();
             match last {
                 Some(last) if more && keys.is_empty() => after = last,
-                None if more => return Err(StoreError::Damaged),
+                None if more => return Err(StoreError::Damaged.into()),
                 Some(_) | None => return Ok(StoreOutcome::Listed { keys, more }),
             }
         }
     }
 
-    async fn delete(&self, client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
+    async fn delete(&self, client: &Client, key: &str) -> Result<StoreOutcome, Failure> {
         let name = &self.place.bucket;
         let request = client.delete_object().bucket(name).key(self.key(key));
         match request.set_expected_bucket_owner(self.owner.clone()).send().await {
             Ok(_) => Ok(StoreOutcome::Deleted),
             Err(error) => {
                 let error = failed(Asked::Delete, key, &error);
-                if error == StoreError::NotFound { Ok(StoreOutcome::Deleted) } else { Err(error) }
+                let is_gone = error.meaning == StoreError::NotFound;
+                if is_gone { Ok(StoreOutcome::Deleted) } else { Err(error) }
             }
         }
     }

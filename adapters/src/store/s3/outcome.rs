@@ -33,8 +33,23 @@ enum Reached {
     Perhaps,
 }
 
+/// Why a request came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What it means for the one who asked.
+    pub(super) meaning: StoreError,
+    /// Whether the server knows the keys no more that it was asked with: others may be accepted.
+    pub(super) stale_keys: bool,
+}
+
+impl From<StoreError> for Failure {
+    fn from(meaning: StoreError) -> Self {
+        Self { meaning, stale_keys: false }
+    }
+}
+
 /// What the failure of a request for `key` means.
-pub(super) fn failed<E>(asked: Asked, key: &str, error: &SdkError<E, HttpResponse>) -> StoreError
+pub(super) fn failed<E>(asked: Asked, key: &str, error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -52,7 +67,13 @@ where
         _ => without_answer(asked, Reached::Perhaps, error),
     };
     say(asked, key, &meaning, error);
-    meaning
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    Failure { meaning, stale_keys: code.is_some_and(is_of_stale_keys) }
+}
+
+/// Whether an error is that of keys which were valid once, or may be elsewhere.
+fn is_of_stale_keys(code: &str) -> bool {
+    ["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"].contains(&code)
 }
 
 fn without_answer(asked: Asked, reached: Reached, error: &(dyn Error + 'static)) -> StoreError {

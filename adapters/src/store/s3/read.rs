@@ -7,7 +7,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use vellum_core::shapes::{Segments, StoreError, StoreOutcome};
 
-use super::outcome::{Asked, body_failed, failed, is_past_end};
+use super::outcome::{Asked, Failure, body_failed, failed, is_past_end};
 use super::{Bucket, etag_of};
 
 /// Longest body that is answered. Native objects are at most 16 MiB; this bounds memory when a
@@ -20,7 +20,7 @@ impl Bucket {
         client: &Client,
         key: &str,
         range: Option<Range<u64>>,
-    ) -> Result<StoreOutcome, StoreError> {
+    ) -> Result<StoreOutcome, Failure> {
         if range.as_ref().is_some_and(Range::is_empty) {
             return self.nothing_of(client, key).await;
         }
@@ -46,7 +46,7 @@ impl Bucket {
     }
 
     /// No bytes of an object that exists.
-    async fn nothing_of(&self, client: &Client, key: &str) -> Result<StoreOutcome, StoreError> {
+    async fn nothing_of(&self, client: &Client, key: &str) -> Result<StoreOutcome, Failure> {
         let (_, etag) = self.found(client, key).await?;
         Ok(StoreOutcome::Got { body: Segments::default(), etag })
     }

@@ -168,8 +168,13 @@ async fn answer(
     if let Some(region) = shared.region().filter(|region| !is_signed_for(&request, region)) {
         return elsewhere(request.map(Body::from), region).await;
     }
-    let fault = shared.fault(&method, target.key());
-    let mut answered = faulty(fault, request.map(Body::from), service, cut).await;
+    let signed = request.headers().get("authorization").and_then(|words| words.to_str().ok());
+    let mut answered = if signed.is_some_and(|signed| shared.is_expired(signed)) {
+        canned(request.map(Body::from), 400, "ExpiredToken").await
+    } else {
+        let fault = shared.fault(&method, target.key());
+        faulty(fault, request.map(Body::from), service, cut).await
+    };
     if let (Some(ahead), Ok(response)) = (shared.clock(), &mut answered) {
         response.headers_mut().insert(header::DATE, date(ahead));
     }

@@ -111,6 +111,8 @@ pub(super) struct State {
     /// Seconds by which its clock is ahead; none if it tells the time of this host.
     clock: Option<i64>,
     outage: bool,
+    /// Access keys that were valid once.
+    expired: Vec<&'static str>,
     /// Region of the server; any, if there is none.
     region: Option<&'static str>,
     /// Whether a racing put waits.
@@ -137,6 +139,7 @@ impl Shared {
             link: None,
             clock: None,
             outage: false,
+            expired: Vec::new(),
             region: None,
             waits: false,
         };
@@ -222,6 +225,12 @@ impl Shared {
         self.state.lock().region
     }
 
+    /// Whether a request with this `Authorization` is signed with keys that were valid once.
+    pub(super) fn is_expired(&self, authorization: &str) -> bool {
+        let state = self.state.lock();
+        state.expired.iter().any(|id| authorization.contains(&format!("Credential={id}/")))
+    }
+
     pub(super) fn is_out(&self) -> bool {
         self.state.lock().outage
     }
@@ -277,6 +286,11 @@ impl Hooks {
     /// From now on the server is in this region: who signs for another is sent there, as on S3.
     pub fn set_region(&self, region: &'static str) {
         self.shared.state.lock().region = Some(region);
+    }
+
+    /// From now on the keys of this id are valid no more.
+    pub fn expire(&self, id: &'static str) {
+        self.shared.state.lock().expired.push(id);
     }
 
     /// Whether all requests are refused by a reset, and nothing is applied.

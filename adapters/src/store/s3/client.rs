@@ -1,13 +1,19 @@
-//! Follows a bucket to its region. A server that is asked in the name of another region refuses,
-//! and says where the bucket is: then that is where it is asked from there on.
+//! The client that is asked at present. It follows a bucket to its region: a server that is asked
+//! in the name of another one refuses, and says where the bucket is; from then on it is asked
+//! there. And it is made anew when the server knows its keys no more: whoever renews them, in a
+//! file or by a service, need not mount again.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, Region, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use parking_lot::{Mutex, RwLock};
+
+use super::super::location::StoreOptions;
+use super::connect;
 
 /// The header that says it.
 const HEADER: &str = "x-amz-bucket-region";
@@ -45,17 +51,50 @@ fn is_region(text: &str) -> bool {
     (1..=REGION_MAX).contains(&text.len()) && text.bytes().all(letter)
 }
 
+/// How often keys are looked for at most.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
 /// The client, in the region where the bucket is as far as that is known.
 #[derive(Debug)]
-pub(super) struct Located {
+pub(super) struct Present {
     client: RwLock<Client>,
     hears: Hears,
+    options: StoreOptions,
+    /// When keys were looked for last.
+    renewed: tokio::sync::Mutex<Option<Instant>>,
 }
 
-impl Located {
-    /// A client that was made with these ears.
-    pub(super) fn new(client: Client, hears: Hears) -> Self {
-        Self { client: RwLock::new(client), hears }
+impl Present {
+    /// A client of a bucket, and the URL of its server if it is not the cloud's own.
+    pub(super) async fn new(options: &StoreOptions) -> (Self, Option<String>) {
+        let hears = Hears::default();
+        let (client, endpoint) = connect::client(options, hears.clone()).await;
+        let (options, renewed) = (options.clone(), tokio::sync::Mutex::default());
+        (Self { client: RwLock::new(client), hears, options, renewed }, endpoint)
+    }
+
+    /// The server knows the keys no more with which it was asked at `asked_at`. Looks for others,
+    /// as at the start; whether it is worth asking again.
+    pub(super) async fn renew(&self, asked_at: Instant) -> bool {
+        if self.options.credentials.is_some() || self.options.no_sign_request {
+            return false;
+        }
+        let mut renewed = self.renewed.lock().await;
+        if let Some(at) = *renewed {
+            if at >= asked_at {
+                return true;
+            }
+            if at.elapsed() < RENEW_EVERY {
+                return false;
+            }
+        }
+        tracing::info!("the store knows the credentials no more: they are looked for again");
+        let (client, _) = connect::client(&self.options, self.hears.clone()).await;
+        let mut present = self.client.write();
+        let region = present.config().region().cloned();
+        *present = Client::from_conf(client.config().to_builder().region(region).build());
+        *renewed = Some(Instant::now());
+        true
     }
 
     /// The client for the next request.
