@@ -7,7 +7,8 @@ mod mounted;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::tree::assert_same;
 use mounted::store::{Place, sign};
@@ -51,7 +52,7 @@ fn a_session(place: Place) {
     let committed = mount.commit();
     assert_eq!(committed["committed"], true, "{committed}");
     assert_eq!(mount.commit()["committed"], false);
-    let copied = std::process::Command::new("cp").arg("-a").args([mount.root(), &edited]).status();
+    let copied = Command::new("cp").arg("-a").args([mount.root(), &edited]).status();
     assert!(copied.unwrap().success());
     mount.unmount();
 
@@ -72,14 +73,17 @@ fn a_session_works_in_a_bucket_of_a_strict_server() {
 
 #[test]
 fn a_session_works_in_a_bucket_of_a_strict_server_that_is_30_ms_away() {
-    let place = Place::strict();
-    place.server().hooks().set_latency(Duration::from_millis(30));
-    a_session(place);
+    a_session(Place::strict_away());
 }
 
 #[test]
 fn a_session_works_in_a_bucket_of_moto() {
     a_session(Place::moto());
+}
+
+#[test]
+fn a_session_works_in_a_bucket_of_moto_that_is_30_ms_away() {
+    a_session(Place::moto_away());
 }
 
 #[test]
@@ -299,19 +303,28 @@ impl Asked {
         Self(std::array::from_fn(|at| now[at] - before.0[at]))
     }
 
-    fn told(self, what: &str) {
-        let Self([puts, gets, sent, got]) = self;
-        println!("{what:<44} {puts:>6} PUT {gets:>6} GET {sent:>12} B sent {got:>12} B got");
+    fn told(self, what: &str, took: Duration) {
+        let (Self([puts, gets, sent, got]), seconds) = (self, took.as_secs_f64());
+        let bytes = format!("{sent:>12} B sent {got:>12} B got");
+        println!("{what:<26} {puts:>6} PUT {gets:>6} GET {bytes} {seconds:>8.3} s");
     }
 }
 
+/// What `work` answers, and how long it takes.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = work();
+    (done, begun.elapsed())
+}
+
 /// Imports so many files of 4 KiB in directories of 1,000, looks at them, changes one.
-fn requests_of(place: Place, count: u64) {
+fn requests_of(name: &str, place: Place, count: u64) {
+    println!("{count} files of 4 KiB, {name}");
     let bench = Bench::bare(place);
-    let initialised = bench.vellum(["init", "--json"]).arg(bench.repository()).output();
-    let initialised: Value = serde_json::from_slice(&initialised.unwrap().stdout).unwrap();
-    let init = Asked::of(&initialised["requests"]);
-    init.told("init");
+    let json = |command: &mut Command| common::ok_json(command.arg(bench.repository()));
+    let (made, took) = timed(|| json(&mut bench.vellum(["init", "--json"])));
+    let init = Asked::of(&made["requests"]);
+    init.told("init", took);
     // Nearly all of it are the probes of whether the server keeps conditions.
     assert!(init.0[0] <= 60 && init.0[1] <= 4 && init.0[2] < 1000, "{init:?}");
     let tree = bench.path("tree");
@@ -321,35 +334,36 @@ fn requests_of(place: Place, count: u64) {
         let bytes: Vec<u8> = n.to_le_bytes().into_iter().cycle().take(4096).collect();
         fs::write(dir.join(format!("file-{n}")), bytes).unwrap();
     }
-    println!("{count} files of 4 KiB");
-    let imported = bench.vellum(["import", "--json"]).arg(&tree).arg(bench.repository()).output();
-    let imported: Value = serde_json::from_slice(&imported.unwrap().stdout).unwrap();
+    let (imported, took) = timed(|| json(bench.vellum(["import", "--json"]).arg(&tree)));
     let import = Asked::of(&imported["requests"]);
-    import.told("import");
+    import.told("import", took);
     // Packs of 4 MiB, nodes of 140 bytes for each entry, snapshot, ref, probes.
     let packs = count * 4096 / (4 << 20) + 1;
     let most = packs + count * 200 / (4 << 20) + 30;
     assert!(import.0[0] <= most, "{} puts, {most} expected", import.0[0]);
-    let mount = bench.mount("mnt");
-    assert_eq!(fs::read_dir(mount.root()).unwrap().count() as u64, count.div_ceil(1000));
+    let (mount, mounting) = timed(|| bench.mount("mnt"));
+    let (entries, listing) = timed(|| fs::read_dir(mount.root()).unwrap().count() as u64);
+    assert_eq!(entries, count.div_ceil(1000));
     let seen = Asked::by(&mount);
-    seen.told("mount, and ls of the root");
+    seen.told("mount, and ls of the root", mounting + listing);
     assert!(seen.0[1] <= 5, "{seen:?}");
-    assert_eq!(fs::read(mount.path("d000/file-7")).unwrap()[0], 7);
+    let (bytes, took) = timed(|| fs::read(mount.path("d000/file-7")).unwrap());
+    assert_eq!(bytes[0], 7);
     let read = Asked::by(&mount).since(seen);
-    read.told("first read of one file");
+    read.told("first read of one file", took);
     assert!(read.0[1] <= 8, "{read:?}");
     fs::write(mount.path("d000/file-7"), b"changed").unwrap();
     let before = Asked::by(&mount);
-    mount.commit();
+    let (_, took) = timed(|| mount.commit());
     let commit = Asked::by(&mount).since(before);
-    commit.told("commit of one changed file");
+    commit.told("commit of one changed file", took);
     // Data, nodes, snapshot, ref; the probes of a host's first commit were those of the import.
     assert!(commit.0[0] == 4 && commit.0[1] <= 4 && commit.0[2] < 200_000, "{commit:?}");
     let before = Asked::by(&mount);
-    assert_eq!(mount.commit()["committed"], false);
+    let (unchanged, took) = timed(|| mount.commit());
+    assert_eq!(unchanged["committed"], false);
     let nothing = Asked::by(&mount).since(before);
-    nothing.told("commit without changes");
+    nothing.told("commit without changes", took);
     assert_eq!(nothing.0, [0; 4]);
 }
 
@@ -358,7 +372,11 @@ fn requests_are_in_proportion_to_what_changes() {
     let is_long = std::env::var_os("VELLUM_LONG").is_some_and(|value| value == "1");
     let counts: &[u64] = if is_long { &[1_000, 10_000, 100_000] } else { &[1_000, 3_000] };
     for count in counts {
-        requests_of(Place::strict(), *count);
-        requests_of(Place::moto(), *count);
+        requests_of("strict server", Place::strict(), *count);
+        requests_of("moto", Place::moto(), *count);
+        if is_long {
+            requests_of("strict server, 30 ms away", Place::strict_away(), *count);
+            requests_of("moto, 30 ms away", Place::moto_away(), *count);
+        }
     }
 }

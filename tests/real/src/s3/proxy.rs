@@ -62,6 +62,14 @@ impl FaultProxy {
         self.post("/set", &json!({ "faults": faults })).map(drop)
     }
 
+    /// Every request waits this long before it goes on to the server.
+    ///
+    /// # Errors
+    /// The proxy is gone.
+    pub fn set_latency_ms(&self, latency_ms: u32) -> io::Result<()> {
+        self.post("/set", &json!({ "latency_ms": [latency_ms, latency_ms] })).map(drop)
+    }
+
     /// Has a fault happen once, to the request after the next `skip` of those methods (`PUT|GET`)
     /// whose paths match `pattern`.
     ///

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use vellum_tests_real::s3::{BUCKET, FaultProxy, Moto, OWNER_KEYS, StrictServer};
 
 /// Says where repositories lie in tests that do not say it themselves: in a bucket of our own
-/// server (`strict`) or of moto (`moto`); in a directory if it is not set.
+/// server (`strict`) or of moto (`moto`), or of one of these that is 30 ms away (`strict-30ms`,
+/// `moto-30ms`); in a directory if it is not set.
 const CHOICE: &str = "VELLUM_TESTS_STORE";
 
 /// Where repositories lie.
@@ -15,6 +17,8 @@ pub(crate) enum Place {
     Directory,
     Strict(StrictServer),
     Moto(Moto),
+    /// Moto, behind a proxy that takes its time.
+    MotoAway(Moto, FaultProxy),
     /// A server of our own, behind a proxy of faults, of which there are none at first.
     Behind(StrictServer, FaultProxy),
 }
@@ -26,7 +30,9 @@ impl Place {
             Err(_) => Self::Directory,
             Ok("strict") => Self::strict(),
             Ok("moto") => Self::moto(),
-            Ok(other) => panic!("{CHOICE} is {other:?}: strict or moto"),
+            Ok("strict-30ms") => Self::strict_away(),
+            Ok("moto-30ms") => Self::moto_away(),
+            Ok(other) => panic!("{CHOICE} is {other:?}: strict or moto, or either with -30ms"),
         }
     }
 
@@ -40,6 +46,21 @@ impl Place {
         Self::Moto(Moto::with_bucket().unwrap())
     }
 
+    /// A server of our own, 30 ms away.
+    pub(crate) fn strict_away() -> Self {
+        let server = StrictServer::start().unwrap();
+        server.hooks().set_latency(Duration::from_millis(30));
+        Self::Strict(server)
+    }
+
+    /// Moto, 30 ms away.
+    pub(crate) fn moto_away() -> Self {
+        let moto = Moto::with_bucket().unwrap();
+        let proxy = FaultProxy::start(moto.address(), 0).unwrap();
+        proxy.set_latency_ms(30).unwrap();
+        Self::MotoAway(moto, proxy)
+    }
+
     /// A server of our own, behind a proxy of faults.
     pub(crate) fn behind_faults(seed: u64) -> Self {
         let server = StrictServer::start().unwrap();
@@ -51,7 +72,9 @@ impl Place {
     pub(crate) fn proxy(&self) -> (&FaultProxy, String) {
         match self {
             Self::Behind(server, proxy) => (proxy, server.endpoint()),
-            Self::Directory | Self::Strict(_) | Self::Moto(_) => panic!("there is no proxy"),
+            Self::Directory | Self::Strict(_) | Self::Moto(_) | Self::MotoAway(..) => {
+                panic!("there are no faults")
+            }
         }
     }
 
@@ -59,7 +82,7 @@ impl Place {
     pub(crate) fn repository(&self, dir: &Path, name: &str) -> PathBuf {
         match self {
             Self::Directory => dir.join(name),
-            Self::Strict(_) | Self::Moto(_) | Self::Behind(..) => {
+            Self::Strict(_) | Self::Moto(_) | Self::MotoAway(..) | Self::Behind(..) => {
                 format!("s3://{BUCKET}/{name}").into()
             }
         }
@@ -78,7 +101,7 @@ impl Place {
                 let keys = server.hooks().keys(BUCKET);
                 keys.iter().any(|found| found.starts_with(&key(&bucket)))
             }
-            Self::Moto(moto) => {
+            Self::Moto(moto) | Self::MotoAway(moto, _) => {
                 let list =
                     format!("{}/{BUCKET}?list-type=2&prefix={}", moto.endpoint(), key(&bucket));
                 let mut curl = Command::new("curl");
@@ -94,7 +117,9 @@ impl Place {
     pub(crate) fn server(&self) -> &StrictServer {
         match self {
             Self::Strict(server) | Self::Behind(server, _) => server,
-            Self::Directory | Self::Moto(_) => panic!("there is no server of our own"),
+            Self::Directory | Self::Moto(_) | Self::MotoAway(..) => {
+                panic!("there is no server of our own")
+            }
         }
     }
 
@@ -103,7 +128,7 @@ impl Place {
             Self::Directory => None,
             Self::Strict(server) => Some(server.endpoint()),
             Self::Moto(moto) => Some(moto.endpoint()),
-            Self::Behind(_, proxy) => Some(proxy.endpoint()),
+            Self::Behind(_, proxy) | Self::MotoAway(_, proxy) => Some(proxy.endpoint()),
         }
     }
 

@@ -87,7 +87,9 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             work: Work::Tests(tests),
         },
         in_buckets(place, "strict", "mounts of buckets of our own server"),
+        in_buckets(place, "strict-30ms", "the same, 30 ms away"),
         in_buckets(place, "moto", "mounts of buckets of moto"),
+        in_buckets(place, "moto-30ms", "the same, 30 ms away"),
         Step { name: "fsx", about: "fsx on a mount, mappings included", work: Work::Own(fsx) },
         Step {
             name: "pjdfstest",
