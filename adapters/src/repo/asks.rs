@@ -70,16 +70,9 @@ fn stored(outcome: StoreOutcome) -> Result<(), StoreError> {
     }
 }
 
-/// Length of an object, patiently.
-pub(super) async fn head(store: &Store, key: &str) -> Result<u64, StoreError> {
-    match patiently(store, StoreRequest::Head { key: key.to_owned() }).await {
-        StoreOutcome::Found { len, .. } => Ok(len),
-        StoreOutcome::Failed(error) => Err(error),
-        StoreOutcome::Got { .. }
-        | StoreOutcome::Stored { .. }
-        | StoreOutcome::Listed { .. }
-        | StoreOutcome::Deleted => Err(StoreError::Unsupported),
-    }
+/// Length, checksum and identity of an object, patiently.
+pub(super) async fn head(store: &Store, key: &str) -> Result<(u64, Option<u32>, Etag), StoreError> {
+    patiently(store, StoreRequest::Head { key: key.to_owned() }).await.found()
 }
 
 /// Removes an object, patiently; one that is not there counts as removed.

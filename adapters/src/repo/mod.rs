@@ -302,20 +302,25 @@ impl Repo {
         let name = ObjectName::first(object.hash());
         let key = object_key(kind, &name);
         let bytes = object.len_bytes();
-        let body = object.into_body();
-        match asks::put(&self.store, &key, body.clone(), Condition::Absent).await {
+        match asks::put(&self.store, &key, object.body().to_vec(), Condition::Absent).await {
             Ok(()) => return Ok(Placed::New { bytes }),
             Err(StoreError::Exists) => {}
             Err(error) => return Err(RepoError::store("write", &key, error)),
         }
-        let etag = match asks::get(&self.store, &key, None).await {
-            Ok((found, _)) if Hash::of(&found) == name.hash => {
-                return Ok(Placed::Present);
+        let failed = |error| RepoError::store("check", &key, error);
+        let (len, crc32, etag) = asks::head(&self.store, &key).await.map_err(failed)?;
+        let is_same = match object.is(len, crc32) {
+            Some(is_same) => is_same,
+            None => {
+                let (found, _) = asks::get(&self.store, &key, None).await.map_err(failed)?;
+                Hash::of(&found) == name.hash
             }
-            Ok((_, etag)) => etag,
-            Err(error) => return Err(RepoError::store("check", &key, error)),
         };
+        if is_same {
+            return Ok(Placed::Present);
+        }
         tracing::warn!(key, "object is damaged: writing it anew");
+        let body = object.into_body();
         match asks::put(&self.store, &key, body, Condition::Matches(etag)).await {
             Ok(()) => Ok(Placed::New { bytes }),
             Err(error) => Err(RepoError::store("repair", &key, error)),

@@ -58,6 +58,19 @@ impl Hashed {
         self.len
     }
 
+    /// Whether an object of this length and checksum is this one; `None` if only its bytes can
+    /// tell. It takes as long as reading the bytes does.
+    #[must_use]
+    pub fn is(&self, len_bytes: u64, crc32: Option<u32>) -> Option<bool> {
+        if len_bytes != self.len {
+            return Some(false);
+        }
+        let stored = crc32?;
+        let mut own = crc32fast::Hasher::new();
+        self.body.iter().for_each(|slice| own.update(slice.as_bytes()));
+        Some(own.finalize() == stored)
+    }
+
     /// The body in one buffer.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

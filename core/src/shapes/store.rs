@@ -95,10 +95,12 @@ pub enum StoreOutcome {
         /// Identity of the body they are from.
         etag: Etag,
     },
-    /// Head: length in bytes and identity.
+    /// Head: length in bytes, checksum and identity.
     Found {
         /// Bytes of the object.
         len: u64,
+        /// CRC-32 of its body, if the store keeps that: the one of ISO-HDLC, as of S3 and zlib.
+        crc32: Option<u32>,
         /// Identity of its body.
         etag: Etag,
     },
@@ -138,6 +140,20 @@ impl StoreOutcome {
             Self::Got { body, etag } => Ok((body, etag)),
             Self::Failed(error) => Err(error),
             Self::Found { .. } | Self::Stored { .. } | Self::Listed { .. } | Self::Deleted => {
+                Err(StoreError::Unsupported)
+            }
+        }
+    }
+
+    /// The length, checksum and identity that a Head came to.
+    ///
+    /// # Errors
+    /// It failed; an outcome of another request counts as `Unsupported`.
+    pub fn found(self) -> Result<(u64, Option<u32>, Etag), StoreError> {
+        match self {
+            Self::Found { len, crc32, etag } => Ok((len, crc32, etag)),
+            Self::Failed(error) => Err(error),
+            Self::Got { .. } | Self::Stored { .. } | Self::Listed { .. } | Self::Deleted => {
                 Err(StoreError::Unsupported)
             }
         }

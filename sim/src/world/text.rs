@@ -59,7 +59,10 @@ pub fn outcome(outcome: &StoreOutcome) -> String {
         StoreOutcome::Got { body, etag } => {
             format!("Got {} {etag}", bytes(&body.clone().into_vec()))
         }
-        StoreOutcome::Found { len, etag } => format!("Found {len} bytes {etag}"),
+        StoreOutcome::Found { len, crc32, etag } => {
+            let sum = crc32.map_or_else(String::new, |sum| format!(" crc32 {sum:08x}"));
+            format!("Found {len} bytes{sum} {etag}")
+        }
         StoreOutcome::Stored { etag } => format!("Stored {etag}"),
         StoreOutcome::Listed { keys, more } => format!("Listed {keys:?} more={more}"),
         StoreOutcome::Deleted => "Deleted".into(),

@@ -200,6 +200,33 @@ fn a_reader_reads_and_a_writer_commits_with_no_more_rights_than_they_need() {
 }
 
 #[test]
+fn a_copy_of_what_is_stored_is_compared_and_not_read_back() {
+    for place in [Place::strict(), Place::moto()] {
+        let bench = Bench::on(place);
+        let tree = bench.path("tree");
+        furnish(&tree);
+        common::ok(bench.vellum(["import"]).arg(&tree).arg(bench.repository()));
+        let mount = bench.mount("mnt");
+        let big = fs::read(mount.path("dir/big")).unwrap();
+        fs::write(mount.path("copy"), &big).unwrap();
+        let before = mount.status()["requests"].clone();
+        mount.commit();
+        let after = mount.status()["requests"].clone();
+        let more = |kind: &str, what: &str| {
+            after[kind][what].as_u64().unwrap() - before[kind][what].as_u64().unwrap()
+        };
+        // Three chunks are there; nodes of the root were read by then.
+        assert_eq!(more("head", "requests"), 3, "{before} {after}");
+        assert_eq!(more("get", "bytes"), 0, "{before} {after}");
+        let branch = format!("{}@again", bench.repository().display());
+        let import = &mut bench.vellum(["import", "--json"]);
+        let imported = common::ok_json(import.arg(&tree).arg(branch));
+        assert!(imported["requests"]["get"]["bytes"].as_u64().unwrap() < 1 << 20, "{imported}");
+        assert_eq!(imported["bytes_put"].as_u64().unwrap() >> 20, 0, "{imported}");
+    }
+}
+
+#[test]
 fn keys_that_are_renewed_are_taken_up_by_a_mount_that_runs() {
     let bench = Bench::on(Place::strict());
     let hooks = bench.place().server().hooks().clone();

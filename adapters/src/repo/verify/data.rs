@@ -55,7 +55,7 @@ pub(super) async fn run(verify: &Arc<Verify>, mut needed: Needed) -> Result<(), 
 async fn check(repo: &Repo, name: &ObjectName, wanted: &Wanted, whole: bool) -> Result<u64, Wrong> {
     if !whole {
         let key = object_key(ObjectKind::Chunk, name);
-        let len = asks::head(repo.store(), &key).await.map_err(Wrong::of)?;
+        let (len, ..) = asks::head(repo.store(), &key).await.map_err(Wrong::of)?;
         let words = length_words(len, wanted);
         return match words {
             None => Ok(0),

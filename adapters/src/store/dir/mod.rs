@@ -165,7 +165,7 @@ impl Dir {
         check_key(key)?;
         let stat = self.stat_object(key)?.ok_or(StoreError::NotFound)?;
         self.syncs.make_durable(&self.root, parent_of(key))?;
-        Ok(StoreOutcome::Found { len: stat_len(&stat), etag: etag_of(&stat) })
+        Ok(StoreOutcome::Found { len: stat_len(&stat), crc32: None, etag: etag_of(&stat) })
     }
 
     fn delete(&self, key: &str) -> Result<StoreOutcome, StoreError> {

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ServerSideEncryption;
+use aws_sdk_s3::types::{ChecksumMode, ServerSideEncryption};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use vellum_core::shapes::{Condition, Etag, Slice, StoreError, StoreOutcome, StoreRequest};
@@ -137,8 +137,7 @@ impl Bucket {
             }
             StoreRequest::Head { key } => {
                 check_key(&key)?;
-                let (len, etag) = self.found(client, &key).await?;
-                Ok(StoreOutcome::Found { len, etag })
+                self.found(client, &key).await
             }
             StoreRequest::Put { key, body, condition } => {
                 check_key(&key)?;
@@ -154,15 +153,17 @@ impl Bucket {
         }
     }
 
-    /// Length in bytes and identity of an object.
-    async fn found(&self, client: &Client, key: &str) -> Result<(u64, Etag), Failure> {
+    /// What there is to know of an object without its bytes.
+    async fn found(&self, client: &Client, key: &str) -> Result<StoreOutcome, Failure> {
         let name = &self.place.bucket;
         let request = client.head_object().bucket(name).key(self.key(key));
+        let request = request.checksum_mode(ChecksumMode::Enabled);
         let sent = request.set_expected_bucket_owner(self.owner.clone()).send().await;
         let answer = sent.map_err(|error| failed(Asked::Read, key, &error))?;
         let len = answer.content_length().unwrap_or(0);
         let len = u64::try_from(len).map_err(|_| StoreError::Damaged)?;
-        Ok((len, etag_of(answer.e_tag())?))
+        let crc32 = answer.checksum_crc32().and_then(parse_crc32);
+        Ok(StoreOutcome::Found { len, crc32, etag: etag_of(answer.e_tag())? })
     }
 
     async fn put(
@@ -257,6 +258,12 @@ impl Bucket {
 fn is_server(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains([' ', '@', '?', '#']))
+}
+
+/// The checksum of a whole body. Those of bodies in parts are of another form, and no help.
+fn parse_crc32(text: &str) -> Option<u32> {
+    let bytes = aws_smithy_types::base64::decode(text).ok()?;
+    bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// The identity that an answer gives.

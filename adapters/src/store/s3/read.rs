@@ -47,7 +47,7 @@ impl Bucket {
 
     /// No bytes of an object that exists.
     async fn nothing_of(&self, client: &Client, key: &str) -> Result<StoreOutcome, Failure> {
-        let (_, etag) = self.found(client, key).await?;
+        let (_, _, etag) = self.found(client, key).await?.found()?;
         Ok(StoreOutcome::Got { body: Segments::default(), etag })
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum CommitWork {
     Task(u64),
     /// A tree that changes.
     Tree(TreeKey),
+    /// The comparison with what is known of an object that was there already.
+    Compare(u64),
     /// The check of an object that was there already.
     Check(u64),
     /// Nodes laid into objects.
@@ -47,7 +49,9 @@ pub(crate) enum TreeKey {
 pub(crate) enum CommitCall {
     /// Put an object.
     Put(u64),
-    /// Read an object that was there already.
+    /// Look at an object that was there already.
+    Look(u64),
+    /// Read it.
     Check(u64),
     /// Put the ref.
     Ref,
@@ -302,6 +306,7 @@ impl Engine {
     ) {
         match call {
             CommitCall::Put(id) => self.put_answered(cx, id, outcome),
+            CommitCall::Look(id) => self.existing_found(cx, id, outcome),
             CommitCall::Check(id) => self.existing_read(cx, id, outcome),
             CommitCall::Ref => self.ref_answered(cx, outcome),
             CommitCall::ReadRef => self.ref_read(cx, outcome),
@@ -337,10 +342,14 @@ impl Engine {
             (CommitWork::Check(id), Made::Verified(checked)) => {
                 self.existing_checked(cx, id, checked.map(|_| ()));
             }
+            (CommitWork::Compare(id), Made::Compared(same)) => {
+                self.existing_compared(cx, id, same);
+            }
             (CommitWork::Lay, Made::Laid(packer, packs)) => self.laid(cx, packer, packs),
             (
                 CommitWork::Tree(_)
                 | CommitWork::Check(_)
+                | CommitWork::Compare(_)
                 | CommitWork::Locate(_)
                 | CommitWork::Lay,
                 made,
@@ -362,7 +371,7 @@ impl Engine {
                     self.update_tree(cx, key, root, changes);
                 }
             }
-            CommitWork::Check(_) | CommitWork::Lay => {
+            CommitWork::Check(_) | CommitWork::Compare(_) | CommitWork::Lay => {
                 unreachable!("{work:?} asks for no nodes")
             }
         }

@@ -37,6 +37,8 @@ pub(crate) enum Work {
     Node { kind: NodeKind, node: NodeRef, bytes: Vec<u8> },
     /// Check bytes of a file, and cut them into its blocks.
     Verify { hash: Hash, bytes: Segments, block_bytes: u32 },
+    /// Compare an object with the length and the checksum of what is stored under its name.
+    Compare { object: Hashed, len: u64, crc32: Option<u32> },
     /// Hash contents, and lay them into one object.
     Pack { contents: Vec<Vec<Slice>>, chunk_bytes: u32 },
     /// Change a tree.
@@ -67,6 +69,8 @@ impl Changes {
 pub(crate) enum Made {
     Node(Result<AnyNode, String>),
     Verified(Result<VerifiedBlocks, String>),
+    /// Whether they are the same; `None` if only the bytes can tell.
+    Compared(Option<bool>),
     Packed(Hashed, Vec<Packed>),
     /// The changes come back with the outcome: a job that lacked nodes is started again.
     Updated(Result<Built, UpdateError>, Changes),
@@ -84,6 +88,7 @@ impl Job {
                 let checked = VerifiedBlocks::check(&hash, bytes, block_bytes as usize);
                 Made::Verified(checked.map_err(|e| e.to_string()))
             }
+            Work::Compare { object, len, crc32 } => Made::Compared(object.is(len, crc32)),
             Work::Pack { contents, chunk_bytes } => pack(contents, chunk_bytes),
             Work::Update { root, changes, have } => run_update(root, changes, &have),
             Work::Lay { mut packer, drafts, last } => {

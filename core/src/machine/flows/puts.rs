@@ -94,8 +94,8 @@ impl Engine {
                 self.object_stored(cx, id);
             }
             Err(StoreError::Exists | StoreError::Mismatch) => {
-                let request = StoreRequest::Get { key: put.key.clone(), range: None, fresh: true };
-                let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
+                let request = StoreRequest::Head { key: put.key.clone() };
+                let owner = Owner::Commit(self.commit_serial, CommitCall::Look(id));
                 self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
             }
             Err(error) => {
@@ -105,7 +105,41 @@ impl Engine {
         }
     }
 
-    /// The object that was there already was read: its bytes are checked, not its name trusted.
+    /// The object that was there already was looked at: its name is not trusted. What the store
+    /// says of its bytes is compared, which spares reading them.
+    pub(super) fn existing_found(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
+        let commit = self.commit.as_mut();
+        let Some(put) = commit.and_then(|commit| commit.puts.puts.get_mut(&id)) else { return };
+        match outcome.found() {
+            Ok((len, crc32, etag)) => {
+                put.wrong = Some(etag);
+                let work = Work::Compare { object: put.object.clone(), len, crc32 };
+                let owner = JobOwner::Commit(self.commit_serial, CommitWork::Compare(id));
+                self.calls.compute(cx, Job(work), owner);
+            }
+            Err(error) => self.existing_lost(cx, id, error),
+        }
+    }
+
+    /// What the store says of the object that was there already was compared with ours.
+    pub(super) fn existing_compared(&mut self, cx: &mut Cx<'_>, id: u64, same: Option<bool>) {
+        let commit = self.commit.as_ref();
+        let Some(put) = commit.and_then(|commit| commit.puts.puts.get(&id)) else { return };
+        match same {
+            Some(true) => self.object_stored(cx, id),
+            Some(false) => {
+                let why = "its length or checksum is another".to_owned();
+                self.existing_checked(cx, id, Err(why));
+            }
+            None => {
+                let request = StoreRequest::Get { key: put.key.clone(), range: None, fresh: true };
+                let owner = Owner::Commit(self.commit_serial, CommitCall::Check(id));
+                self.calls.send(cx, &self.shared.limits, request, owner, Retry::Always);
+            }
+        }
+    }
+
+    /// The object that was there already was read: its bytes are checked.
     pub(super) fn existing_read(&mut self, cx: &mut Cx<'_>, id: u64, outcome: StoreOutcome) {
         let commit = self.commit.as_mut();
         let Some(put) = commit.and_then(|commit| commit.puts.puts.get_mut(&id)) else { return };
@@ -117,15 +151,20 @@ impl Engine {
                 let owner = JobOwner::Commit(self.commit_serial, CommitWork::Check(id));
                 self.calls.compute(cx, Job(work), owner);
             }
-            Err(StoreError::NotFound) => {
-                put.wrong = None;
-                self.put_again(cx, id, StoreError::NotFound);
-            }
-            Err(error) => {
-                let key = put.key.clone();
-                self.commit_failed(cx, key, error);
-            }
+            Err(error) => self.existing_lost(cx, id, error),
         }
+    }
+
+    /// What was there already can't be looked at, or is gone.
+    fn existing_lost(&mut self, cx: &mut Cx<'_>, id: u64, error: StoreError) {
+        let commit = self.commit.as_mut();
+        let Some(put) = commit.and_then(|commit| commit.puts.puts.get_mut(&id)) else { return };
+        if error == StoreError::NotFound {
+            put.wrong = None;
+            return self.put_again(cx, id, error);
+        }
+        let key = put.key.clone();
+        self.commit_failed(cx, key, error);
     }
 
     /// What was there already was checked.

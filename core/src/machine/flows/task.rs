@@ -255,7 +255,11 @@ impl Engine {
 pub(super) fn packed_of(made: Made) -> (Hashed, Vec<Packed>) {
     match made {
         Made::Packed(object, packed) => (object, packed),
-        Made::Node(_) | Made::Verified(_) | Made::Updated(..) | Made::Laid(..) => {
+        Made::Node(_)
+        | Made::Verified(_)
+        | Made::Compared(_)
+        | Made::Updated(..)
+        | Made::Laid(..) => {
             unreachable!("a pack job makes a pack")
         }
     }

@@ -137,6 +137,8 @@ fn name_of(at: u64) -> Name {
 #[test]
 fn checks_of_what_is_there_already_count_as_in_flight() {
     let mut scene = Scene::new(Limits { in_flight: 4, ..Limits::default() });
+    // Without checksums each has to be read.
+    scene.world.store.objects.keep_sums(false);
     let chunks = (0..60_u8).flat_map(|chunk| vec![chunk; 64 << 10]);
     scene.file("big", &chunks.collect::<Vec<u8>>());
     scene.world.store.arranged = vec![Arranged::put("refs/", End::Refused(StoreError::Denied))];
@@ -239,13 +241,13 @@ fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
     scene.file("a", b"text");
     let exists = End::Refused(StoreError::Exists);
     scene.world.store.arranged = vec![always(Arranged::put("chunks/", exists))];
-    let (start, gets) = (scene.world.now().mono_ns, scene.gets());
+    let (start, heads) = (scene.world.now().mono_ns, scene.heads());
     let commit = scene.begin_commit();
     let result = loop {
         if let Some(reply) = scene.world.take_reply(scene.mount, commit) {
             break reply;
         }
-        assert!(scene.gets() - gets < 60, "in {} ns", scene.world.now().mono_ns - start);
+        assert!(scene.heads() - heads < 60, "in {} ns", scene.world.now().mono_ns - start);
         scene.world.run_one();
     };
     let failed = |result: &CommitResult| {
@@ -256,6 +258,49 @@ fn a_store_that_contradicts_itself_is_not_asked_for_ever() {
     assert!((60 * SECOND..=121 * SECOND).contains(&waited), "{waited} ns");
     scene.world.store.heal();
     scene.committed();
+}
+
+/// Objects of data that a commit of one file makes, by key.
+fn data_of(scene: &Scene) -> Vec<(String, Vec<u8>)> {
+    let objects = &scene.world.store.objects;
+    let keys = objects.keys().filter(|key| key.starts_with("chunks/"));
+    keys.map(|key| (key.clone(), objects.body(key).unwrap_or_default().to_vec())).collect()
+}
+
+#[test]
+fn what_lies_under_a_name_already_is_compared_and_replaced_if_it_is_wrong() {
+    let content = noise(3 * KIB, 1);
+    let mut first = Scene::plain();
+    first.file("a", &content);
+    first.committed();
+    let [(key, body)] = &data_of(&first)[..] else { panic!("one object of data") };
+    let mut turned = body.clone();
+    turned[100] ^= 1;
+    let cut = body[..body.len() - 1].to_vec();
+    for keeps_sums in [true, false] {
+        // Only what has the right length and no checksum has to be read.
+        let read = u64::from(!keeps_sums);
+        for (there, is_right, gets) in
+            [(body, true, read), (&turned, false, read), (&cut, false, 0)]
+        {
+            let mut scene = Scene::plain();
+            scene.world.store.objects.keep_sums(keeps_sums);
+            scene.world.store.objects.put(key, there.clone());
+            scene.file("a", &content);
+            let before = (scene.gets(), scene.heads(), scene.world.store.counts().put.requests);
+            scene.committed();
+            let puts = scene.world.store.counts().put.requests - before.2;
+            let case = format!("{keeps_sums} {is_right} {} bytes", there.len());
+            assert_eq!(scene.gets() - before.0, gets, "{case}");
+            assert_eq!(scene.heads() - before.1, 1, "{case}");
+            // Data, nodes, snapshot and ref; what is wrong is put once more.
+            assert_eq!(puts, 4 + u64::from(!is_right), "{case}");
+            assert_eq!(data_of(&scene), [(key.clone(), body.clone())], "{case}");
+            scene.remount();
+            let (_, fh) = scene.open("a");
+            assert_eq!(scene.read(fh, 3 * KIB), content, "{case}");
+        }
+    }
 }
 
 #[test]

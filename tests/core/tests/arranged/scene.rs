@@ -149,6 +149,10 @@ impl Scene {
         self.world.store.counts().get.requests
     }
 
+    pub(crate) fn heads(&self) -> u64 {
+        self.world.store.counts().head.requests
+    }
+
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         mount::snapshot(&mut self.world.store).unwrap()
     }

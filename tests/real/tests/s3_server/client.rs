@@ -131,9 +131,14 @@ async fn perform(
         StoreRequest::Get { key, range, .. } => get_part(client, &full(&key)?, range).await,
         StoreRequest::Head { key } => {
             let head = client.head_object().bucket(BUCKET).key(full(&key)?);
+            let head = head.checksum_mode(aws_sdk_s3::types::ChecksumMode::Enabled);
             let head = head.send().await.map_err(|error| meaning(told(error)))?;
             let len = head.content_length.unwrap() as u64;
-            Ok(StoreOutcome::Found { len, etag: head.e_tag.unwrap().into() })
+            let crc32 = head.checksum_crc32.map(|sum| {
+                let bytes = base64_simd::STANDARD.decode_to_vec(sum).unwrap();
+                u32::from_be_bytes(bytes.try_into().unwrap())
+            });
+            Ok(StoreOutcome::Found { len, crc32, etag: head.e_tag.unwrap().into() })
         }
         StoreRequest::Put { key, body, condition } => {
             let body: Vec<u8> = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();

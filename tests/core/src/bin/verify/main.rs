@@ -15,9 +15,10 @@ use run::Place;
 use steps::{Step, Work};
 use totals::Totals;
 
-const USAGE: &str = "usage: cargo verify [fast|long]
+const USAGE: &str = "usage: cargo verify [fast|long [STEP…]]
   fast  formatting, lints, all tests, the exhaustive models of what threads share (default)
-  long  these and: licences and advisories, long random runs, fsx, pjdfstest, benchmarks";
+  long  these and: licences and advisories, long random runs, fsx, pjdfstest, benchmarks; or only the steps that
+        are named, after `needs` and `build`";
 
 /// How a step ended.
 struct Ended {
@@ -30,9 +31,9 @@ struct Ended {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let long = match arguments[..] {
-        [] | ["fast"] => false,
-        ["long"] => true,
+    let (long, named) = match &arguments[..] {
+        [] | ["fast"] => (false, &[][..]),
+        ["long", named @ ..] => (true, named),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -52,6 +53,16 @@ fn main() -> ExitCode {
     let mut steps = steps::fast(&place);
     if long {
         steps.extend(long::steps(&place));
+    }
+    if !named.is_empty() {
+        let is_step = |name: &&str| steps.iter().any(|step| step.name == *name);
+        if let Some(unknown) = named.iter().find(|name| !is_step(name)) {
+            let all: Vec<&str> = steps.iter().map(|step| step.name).collect();
+            eprintln!("verify: {unknown:?} is none of the steps: {}", all.join(", "));
+            return ExitCode::from(2);
+        }
+        let is_first = |name| ["needs", "build"].contains(&name);
+        steps.retain(|step| is_first(step.name) || named.contains(&step.name));
     }
     let ended: Vec<Ended> = steps.into_iter().map(|step| take(&place, step)).collect();
     summary(if long { "long" } else { "fast" }, &ended)
