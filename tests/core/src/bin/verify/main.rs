@@ -17,8 +17,8 @@ use totals::Totals;
 
 const USAGE: &str = "usage: cargo verify [fast|long [STEP…]]
   fast  formatting, lints, all tests, the exhaustive models of what threads share (default)
-  long  these and: licences and advisories, long random runs, fsx, pjdfstest, benchmarks; or only the steps that
-        are named, after `needs` and `build`";
+  long  these and: licences and advisories, long random runs, fsx, pjdfstest, benchmarks;
+        or only the steps that are named, after `needs` and `build`";
 
 /// How a step ended.
 struct Ended {
