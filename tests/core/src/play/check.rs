@@ -187,7 +187,7 @@ impl Player {
     }
 
     /// Closes and forgets everything.
-    fn let_go(&mut self) -> Result<(), String> {
+    pub(super) fn let_go(&mut self) -> Result<(), String> {
         let open: Vec<Fh> = self.seat.model.open().map(|(fh, ..)| fh).collect();
         for fh in open {
             self.both(&Op::Release { fh }, false)?;

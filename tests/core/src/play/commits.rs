@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vellum_core::model::{Body, Tree};
+use vellum_core::model::{Body, Model, Tree};
 use vellum_core::shapes::{Attr, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
 use vellum_sim::mount;
@@ -65,6 +65,31 @@ impl Player {
         self.world.store.faults = faults;
         self.note("-- back".into());
         outcome
+    }
+
+    /// Closes everything, and takes back all that is uncommitted: then the mount shows what the
+    /// branch does.
+    pub(super) fn discard(&mut self) -> Result<(), String> {
+        if !self.maybe.is_empty() {
+            // Nobody can say what the branch shows.
+            return Ok(());
+        }
+        self.let_go()?;
+        self.tick();
+        let reply = self.send(&Op::Discard, false);
+        if self.is_excused(&reply) {
+            return Ok(());
+        }
+        let Ok(Reply::Diff(_)) = reply else { return Err(format!("discard: {reply:?}")) };
+        let tree = self.committed.clone();
+        self.seat.map.remount(|ino| tree.get(ino).is_some());
+        self.seat.model = Model::new(&self.limits(), tree);
+        self.seat.streams.clear();
+        let reply = self.send(&Op::Status, false);
+        match reply {
+            Ok(Reply::Status(status)) if !status.dirty => self.walk(),
+            other => Err(format!("after all was taken back: {other:?}")),
+        }
     }
 
     /// The machine dies with everything uncommitted, and a fresh one takes its place.

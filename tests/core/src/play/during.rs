@@ -97,7 +97,10 @@ fn play(player: &mut Player, seed: u64) -> Result<Tally, String> {
 
 /// What takes a commit, or is told of what it does.
 fn is_whole(step: &Step) -> bool {
-    matches!(step.verb, Verb::Whole(Bigger::Commit | Bigger::Remount | Bigger::Wait))
+    matches!(
+        step.verb,
+        Verb::Whole(Bigger::Commit | Bigger::Discard | Bigger::Remount | Bigger::Wait)
+    )
 }
 
 /// No commit is without anything to say.

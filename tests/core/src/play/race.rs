@@ -73,7 +73,7 @@ fn play(player: &mut Player, seed: u64) -> Result<(), String> {
 
 /// Commits and remounts come when all is edited.
 fn is_own(step: &Step) -> bool {
-    !matches!(step.verb, Verb::Whole(Bigger::Commit | Bigger::Remount))
+    !matches!(step.verb, Verb::Whole(Bigger::Commit | Bigger::Discard | Bigger::Remount))
 }
 
 /// An edit that both mounts make, each in its own way.

@@ -64,6 +64,8 @@ pub enum Bigger {
     Status,
     Diff,
     Commit,
+    /// Everything uncommitted is taken back.
+    Discard,
     /// The machine dies; a fresh one on the same store takes over.
     Remount,
     /// Time passes, and what is under way goes on.
@@ -71,7 +73,7 @@ pub enum Bigger {
 }
 
 /// All verbs, and how often each comes.
-const WEIGHTS: [(Verb, u32); 35] = [
+const WEIGHTS: [(Verb, u32); 36] = [
     (Verb::Names(OnNames::Lookup), 60),
     (Verb::Names(OnNames::Forget), 40),
     (Verb::Names(OnNames::GetAttr), 30),
@@ -105,6 +107,7 @@ const WEIGHTS: [(Verb, u32); 35] = [
     (Verb::Whole(Bigger::Status), 5),
     (Verb::Whole(Bigger::Diff), 10),
     (Verb::Whole(Bigger::Commit), 45),
+    (Verb::Whole(Bigger::Discard), 15),
     (Verb::Whole(Bigger::Remount), 25),
     (Verb::Whole(Bigger::Wait), 20),
 ];

@@ -65,6 +65,7 @@ impl Player {
             Bigger::Status => self.status(),
             Bigger::Diff => self.diff(),
             Bigger::Commit => self.commit(d % 4 == 0),
+            Bigger::Discard => self.discard(),
             Bigger::Remount => self.remount(),
             Bigger::Wait => {
                 let until = self.world.now().mono_ns + step.numbers[0] % 5_000_000_000;
