@@ -22,8 +22,10 @@ use crate::stats::{Summary, paired_ratio};
 
 /// Bytes of an object: those of a chunk.
 const CHUNK_BYTES: usize = 4 << 20;
-/// Requests at once: as many as a mount makes.
-const AT_ONCE: usize = 16;
+/// Reads at once: as many as a mount makes, which has two windows of 64 MiB on their way.
+const GETS_AT_ONCE: usize = 32;
+/// Puts at once: as many as a commit makes.
+const PUTS_AT_ONCE: usize = 16;
 /// Bytes of a read.
 const READ_BYTES: usize = 1 << 20;
 /// How long a mount may take to begin.
@@ -70,7 +72,10 @@ pub(crate) fn run(args: &BucketArgs) -> Result<(), Failure> {
         bench.round(round, &mut turns)?;
     }
     let link = args.link_mib.map_or_else(String::new, |mib| format!(" by {mib} MiB/s"));
-    println!("{} MiB, {} ms away{link}, {AT_ONCE} requests at once", args.mib, args.latency_ms);
+    println!(
+        "{} MiB, {} ms away{link}, {GETS_AT_ONCE} reads and {PUTS_AT_ONCE} puts at once",
+        args.mib, args.latency_ms
+    );
     let tell = |what: &str, of: &[f64], base: &str, by: &[f64], goal: f64| {
         let rate = |seconds: &[f64]| args.mib as f64 / Summary::of(seconds).median;
         let ratio = paired_ratio(by, of);
@@ -224,7 +229,7 @@ impl Bench {
     /// Gets all objects with the SDK alone.
     fn get_all(&self) -> Result<f64, Failure> {
         let begun = Instant::now();
-        self.at_once(|client, index| async move {
+        self.at_once(GETS_AT_ONCE, |client, index| async move {
             let get = client.get_object().bucket(BUCKET).key(format!("get/{index}"));
             let got = get.send().await.map_err(|error| error.to_string())?;
             let body = got.body.collect().await.map_err(|error| error.to_string())?;
@@ -239,7 +244,7 @@ impl Bench {
         let bodies: Vec<Vec<u8>> = (0..self.chunks).map(|index| chunk(index, version)).collect();
         let bodies: Vec<bytes::Bytes> = bodies.into_iter().map(Into::into).collect();
         let begun = Instant::now();
-        self.at_once(|client, index| {
+        self.at_once(PUTS_AT_ONCE, |client, index| {
             let body = bodies[index].clone();
             async move {
                 let put = client.put_object().bucket(BUCKET).key(format!("{prefix}/{index}"));
@@ -252,11 +257,12 @@ impl Bench {
 
     fn at_once<F: Future<Output = Result<(), String>>>(
         &self,
+        most: usize,
         request: impl Fn(Client, usize) -> F,
     ) -> Result<(), Failure> {
         use futures::stream::{self, StreamExt as _, TryStreamExt as _};
         let requests = (0..self.chunks).map(|index| request(self.client.clone(), index));
-        let all = stream::iter(requests).buffer_unordered(AT_ONCE).try_collect::<()>();
+        let all = stream::iter(requests).buffer_unordered(most).try_collect::<()>();
         self.runtime.block_on(all).doing(|| "ask the server".into())
     }
 }

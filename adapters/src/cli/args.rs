@@ -146,11 +146,17 @@ pub(super) struct ImportArgs {
     /// Who made it [default: USER@HOST]
     #[arg(long, env = "VELLUM_AUTHOR")]
     pub(super) author: Option<String>,
+    /// Read back what the repository has already under the name of what is sent, and replace it
+    /// if it is damaged: its checksum is not enough then
+    #[arg(long)]
+    pub(super) read_back: bool,
     /// Print the answer as JSON
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) store: StoreOptions,
+    #[command(flatten)]
+    pub(super) cache: CacheOptions,
 }
 
 #[derive(Args, Debug)]

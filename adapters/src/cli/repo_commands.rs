@@ -41,8 +41,11 @@ pub(super) fn import(args: ImportArgs) -> Result<Exit, CliError> {
     let author = args.author.unwrap_or_else(author);
     raise_open_files();
     let runtime = runtime()?;
-    let repo = finish(&runtime, Repo::open(address.location(&args.store)), || true)?;
-    let import = Arc::new(Import::new(Arc::clone(&repo), &args.source, &branch, author, message));
+    // What the branch has is compared with. What is sent is often more than the cache holds.
+    let location = address.location(&args.store).cached(&args.cache).without_written();
+    let repo = finish(&runtime, Repo::open(location), || true)?;
+    let import = Import::new(Arc::clone(&repo), &args.source, &branch, author, message);
+    let import = Arc::new(if args.read_back { import.reading_back() } else { import });
     let say = || {
         let read = |at: &std::sync::atomic::AtomicU64| at.load(Ordering::Relaxed);
         format!(

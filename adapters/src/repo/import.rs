@@ -26,7 +26,7 @@ use super::error::RepoError;
 use super::refs::Branch;
 use super::source::{Item, read_batch};
 use super::walk::walk;
-use super::{Placed, Repo, now};
+use super::{Known, Placed, Repo, now};
 use crate::store::{Location, Meant};
 
 /// Batches that are read ahead: at most 2 MiB and one file of 128 KiB each.
@@ -56,6 +56,8 @@ pub struct Import {
     pub objects_present: AtomicU64,
     /// Whether the branch is being moved: from here on there is no way back.
     pub publishing: AtomicBool,
+    /// How what is there already is compared.
+    known: Known,
 }
 
 /// What an import has made.
@@ -104,7 +106,14 @@ impl Import {
             bytes_put: AtomicU64::new(0),
             objects_present: AtomicU64::new(0),
             publishing: AtomicBool::new(false),
+            known: Known::BySum,
         }
+    }
+
+    /// The same, which reads back what is there already.
+    #[must_use]
+    pub fn reading_back(self) -> Self {
+        Self { known: Known::ByBytes, ..self }
     }
 
     /// Does it all.
@@ -255,7 +264,7 @@ impl Import {
         if !self.sent.lock().insert((kind, object.hash())) {
             return Ok(());
         }
-        match self.repo.put_object(kind, object).await? {
+        match self.repo.put_object(kind, object, self.known).await? {
             Placed::New { bytes } => {
                 self.objects_put.fetch_add(1, Ordering::Relaxed);
                 self.bytes_put.fetch_add(bytes, Ordering::Relaxed);

@@ -74,6 +74,15 @@ pub struct NewRepo {
     pub single_writer: bool,
 }
 
+/// How an object that is there already is compared with the one that was to be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// By its length and the checksum that the store keeps, if it does.
+    BySum,
+    /// By its bytes.
+    ByBytes,
+}
+
 /// Whether an object had to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
@@ -298,7 +307,12 @@ impl Repo {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn put_object(&self, kind: ObjectKind, object: Hashed) -> Result<Placed, RepoError> {
+    pub async fn put_object(
+        &self,
+        kind: ObjectKind,
+        object: Hashed,
+        known: Known,
+    ) -> Result<Placed, RepoError> {
         let name = ObjectName::first(object.hash());
         let key = object_key(kind, &name);
         let bytes = object.len_bytes();
@@ -309,12 +323,15 @@ impl Repo {
         }
         let failed = |error| RepoError::store("check", &key, error);
         let (len, crc32, etag) = asks::head(&self.store, &key).await.map_err(failed)?;
-        let is_same = match object.is(len, crc32) {
+        let by_sum = object.is(len, crc32).filter(|is_same| !is_same || known == Known::BySum);
+        let is_same = match by_sum {
             Some(is_same) => is_same,
-            None => {
-                let (found, _) = asks::get(&self.store, &key, None).await.map_err(failed)?;
-                Hash::of(&found) == name.hash
-            }
+            None => match asks::get(&self.store, &key, None).await {
+                Ok((found, _)) => Hash::of(&found) == name.hash,
+                // The store can't answer it as it was put.
+                Err(StoreError::Damaged) => false,
+                Err(error) => return Err(failed(error)),
+            },
         };
         if is_same {
             return Ok(Placed::Present);

@@ -22,6 +22,8 @@ pub struct Location {
     pub options: StoreOptions,
     /// What is kept on disk of what is read, if it is not a path; nothing when `None`.
     pub cache: Option<CacheOptions>,
+    /// Whether what is written is kept on disk too, and not only what is read.
+    pub keeps_written: bool,
     /// Whether nothing is to be asked of it: there is what was kept and seen.
     pub offline: bool,
 }
@@ -97,13 +99,20 @@ impl Location {
     /// A place with its options.
     #[must_use]
     pub fn new(address: &Path, options: StoreOptions) -> Self {
-        Self { address: address.to_path_buf(), options, cache: None, offline: false }
+        let address = address.to_path_buf();
+        Self { address, options, cache: None, keeps_written: true, offline: false }
     }
 
     /// The same place, of which is kept on disk what is read.
     #[must_use]
     pub fn cached(self, cache: &CacheOptions) -> Self {
         Self { cache: Some(cache.clone()), ..self }
+    }
+
+    /// The same place, of which what is written is not kept on disk.
+    #[must_use]
+    pub fn without_written(self) -> Self {
+        Self { keeps_written: false, ..self }
     }
 
     /// What the address means.

@@ -70,6 +70,8 @@ pub struct Store {
     plain: Arc<Plain>,
     address: PathBuf,
     cache: Option<Cache>,
+    /// Whether what is written goes into the cache too.
+    keeps_written: bool,
     /// Where the header and refs are noted that were seen.
     seen: Option<Arc<Seen>>,
     /// What stands for the backend if that is not to be reached.
@@ -110,6 +112,7 @@ impl Store {
         if let (Some(options), Some(root), Some(name)) = (&location.cache, root, name) {
             let seen = Seen::of(&root, &name);
             store.cache = Some(Cache::new(root, options));
+            store.keeps_written = location.keeps_written;
             if location.offline {
                 let offline = Arc::new(Offline::new(seen));
                 store.plain = Arc::new(Plain::over(Arc::clone(&offline) as Arc<_>, None));
@@ -129,7 +132,14 @@ impl Store {
 
     fn plain(backend: Arc<dyn ObjectStore>, address: &Path, hooks: Option<hooks::Hooks>) -> Self {
         let plain = Arc::new(Plain::over(backend, hooks));
-        Self { plain, address: address.to_path_buf(), cache: None, seen: None, offline: None }
+        Self {
+            plain,
+            address: address.to_path_buf(),
+            cache: None,
+            keeps_written: true,
+            seen: None,
+            offline: None,
+        }
     }
 
     /// Where the store is, as it was given.
@@ -235,7 +245,7 @@ impl ObjectStore for Store {
         let Some(cache) = self.cache.clone() else {
             return Box::pin(async move { plain.perform(request).await });
         };
-        let seen = self.seen.clone();
+        let (seen, keeps_written) = (self.seen.clone(), self.keeps_written);
         Box::pin(async move {
             match request {
                 StoreRequest::Get { key, range, .. } if Seen::is_noted(&key) => {
@@ -253,7 +263,10 @@ impl ObjectStore for Store {
                     let request = StoreRequest::Put { key, body, condition };
                     let outcome = plain.perform(request).await;
                     let (key, body) = put;
-                    if !matches!(outcome, StoreOutcome::Stored { .. }) {
+                    // What exists under the name of these bytes is, or will be, these bytes.
+                    let is_there = matches!(outcome, StoreOutcome::Failed(StoreError::Exists));
+                    let is_stored = matches!(outcome, StoreOutcome::Stored { .. });
+                    if !is_stored && (!is_there || Seen::is_noted(&key)) {
                         return outcome;
                     }
                     if Seen::is_noted(&key) {
@@ -261,7 +274,9 @@ impl ObjectStore for Store {
                         let bytes = parts.collect::<Vec<_>>().concat();
                         return note(seen, key, outcome, Some(bytes)).await;
                     }
-                    cache.put(&key, &body).await;
+                    if keeps_written {
+                        cache.put(&key, &body).await;
+                    }
                     outcome
                 }
                 StoreRequest::Delete { key } => {

@@ -45,9 +45,15 @@ impl Segments {
     /// All of it in one buffer; a copy only if it was in several.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
+        let len = self.0.iter().map(Vec::len).sum();
         match <[Vec<u8>; 1]>::try_from(self.0) {
             Ok([one]) => one,
-            Err(several) => several.concat(),
+            Err(several) => {
+                let mut all = Vec::with_capacity(len);
+                // Each goes as it is copied.
+                several.into_iter().for_each(|buffer| all.extend_from_slice(&buffer));
+                all
+            }
         }
     }
 

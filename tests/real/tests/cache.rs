@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use common::tree::assert_same;
 use mounted::store::Place;
 use mounted::{Bench, Mount, errno};
+use serde_json::Value;
 use vellum_tests_real::s3::{Arranged, Fault, Hooks};
 
 /// Bytes that are nowhere alike.
@@ -39,7 +40,8 @@ fn furnished() -> Bench {
         fs::write(tree.join(format!("small/{n:03}")), noise(4096, n)).unwrap();
     }
     fs::write(tree.join("big"), noise((9 << 20) + 12_345, 1000)).unwrap();
-    common::ok(bench.vellum(["import"]).arg(&tree).arg(bench.repository()));
+    let import = &mut bench.vellum(["import", "--cache-size", "0"]);
+    common::ok(import.arg(&tree).arg(bench.repository()));
     bench
 }
 
@@ -147,11 +149,19 @@ fn what_a_mount_commits_is_cached() {
     let (big, small) = (noise(5 << 20, 1), noise(5000, 2));
     fs::write(mount.path("big"), &big).unwrap();
     fs::write(mount.path("small"), &small).unwrap();
+    // This is in the bucket already, and was never read from there.
+    let there = bench.path("there");
+    fs::create_dir(&there).unwrap();
+    fs::write(there.join("there"), noise(9 << 20, 3)).unwrap();
+    let branch = format!("{}@other", bench.repository().display());
+    common::ok(bench.vellum(["import"]).arg(&there).arg(branch));
+    fs::write(mount.path("there"), noise(9 << 20, 3)).unwrap();
     mount.commit();
     mount.unmount();
     let before = gets(&bench);
     let mount = bench.mount("mnt");
     assert!(fs::read(mount.path("big")).unwrap() == big);
+    assert!(fs::read(mount.path("there")).unwrap() == noise(9 << 20, 3));
     assert!(fs::read(mount.path("small")).unwrap() == small);
     // The header and the ref.
     assert_eq!(gets_since(&bench, before), 2);
@@ -400,4 +410,28 @@ fn an_interrupted_prefetch_keeps_what_it_fetched() {
     let again = common::ok_json(bench.vellum(["prefetch", "--json"]).arg(mount.root()).arg("big"));
     assert_eq!(again["bytes_present"], 8 << 20, "{first} {again}");
     mount.unmount();
+}
+
+#[test]
+fn an_import_reads_what_the_branch_has_from_the_cache_and_keeps_nothing_of_what_it_sends() {
+    let bench = Bench::on(Place::strict());
+    let tree = bench.path("tree");
+    for n in 0..200 {
+        fs::create_dir_all(tree.join(format!("d{n:03}"))).unwrap();
+        fs::write(tree.join(format!("d{n:03}/file")), noise(20_000, n)).unwrap();
+    }
+    let import = || {
+        let mut import = bench.vellum(["import", "--json"]);
+        common::ok_json(import.arg(&tree).arg(bench.repository()))
+    };
+    let get = |import: &Value| import["requests"]["get"]["requests"].as_u64().unwrap();
+    assert_eq!(import()["unchanged"], false);
+    let cache = usual_cache(&bench);
+    assert!(!cache.exists() || entries(&cache, 'c').is_empty(), "what was sent is kept");
+    // 201 nodes of directories in one object, in few requests.
+    let (again, once_more) = (import(), import());
+    assert_eq!((&again["unchanged"], &once_more["unchanged"]), (&true.into(), &true.into()));
+    assert!((4..=12).contains(&get(&again)), "{again}");
+    // The header, the ref, and the ref once more before all is said to be as it was.
+    assert!(get(&once_more) <= 3, "{once_more}");
 }

@@ -11,10 +11,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::tree::assert_same;
+use hyper::Method;
 use mounted::store::{Place, sign};
 use mounted::{Bench, Mount, until};
 use serde_json::Value;
-use vellum_tests_real::s3::{BUCKET, Credential, Mode, OWNER_KEYS, READER_KEYS, WRITER_KEYS};
+use vellum_tests_real::s3::{
+    Arranged, BUCKET, Credential, Fault, Mode, OWNER_KEYS, READER_KEYS, Tampering, WRITER_KEYS,
+};
 
 /// A tree with a bit of everything.
 fn furnish(root: &Path) {
@@ -226,28 +229,72 @@ fn a_copy_of_what_is_stored_is_compared_and_not_read_back() {
     }
 }
 
+fn write_keys(file: &Path, Credential { id, secret }: Credential) {
+    let keys = format!("aws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    fs::write(file, format!("[default]\n{keys}")).unwrap();
+}
+
+/// A mount whose keys are those of the owner, in a file.
+fn mount_with_keys_in<'a>(bench: &'a Bench, file: &Path) -> Mount<'a> {
+    write_keys(file, OWNER_KEYS);
+    fs::create_dir(bench.path("mnt")).unwrap();
+    let mut mount = bench.vellum(["mount"]);
+    mount.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    mount.env("AWS_SHARED_CREDENTIALS_FILE", file);
+    common::ok(mount.arg(bench.repository()).arg(bench.path("mnt")));
+    bench.mounted("mnt")
+}
+
+#[test]
+fn keys_that_end_between_a_put_and_a_look_at_what_is_there_are_renewed() {
+    let bench = Bench::on(Place::strict());
+    let mount = mount_with_keys_in(&bench, &bench.path("credentials"));
+    fs::write(mount.path("a"), vec![1; 5 << 20]).unwrap();
+    mount.commit();
+    fs::write(mount.path("b"), vec![1; 5 << 20]).unwrap();
+    let hooks = bench.place().server().hooks();
+    hooks.arrange(Arranged::once(Method::HEAD, "repo/chunks/", Fault::ExpiredToken));
+    assert_eq!(mount.commit()["committed"], true);
+    assert!(hooks.arranged().is_empty());
+}
+
+#[test]
+fn what_rotted_under_its_checksum_is_replaced_by_an_import_that_reads_back() {
+    let bench = Bench::on(Place::strict());
+    let hooks = bench.place().server().hooks().clone();
+    let tree = bench.path("tree");
+    furnish(&tree);
+    let import = |branch: &str, more: &[&str]| {
+        let to = format!("{}@{branch}", bench.repository().display());
+        common::ok(bench.vellum(["import"]).args(more).arg(&tree).arg(to));
+    };
+    import("main", &[]);
+    let chunk = hooks.keys(BUCKET).into_iter().find(|key| key.contains("/chunks/")).unwrap();
+    let right = hooks.body(BUCKET, &chunk);
+    assert!(hooks.tamper(BUCKET, &chunk, &Tampering::Rotten));
+    let is_right = || hooks.body(BUCKET, &chunk) == right;
+    import("other", &[]);
+    assert!(!is_right(), "its length and checksum are those of what is sent");
+    let verify = common::fails(bench.vellum(["verify"]).arg(bench.repository()), 6);
+    assert!(verify.contains("--read-back"), "{verify}");
+    import("third", &["--read-back"]);
+    assert!(is_right());
+    common::ok(bench.vellum(["verify"]).arg(bench.repository()));
+}
+
 #[test]
 fn keys_that_are_renewed_are_taken_up_by_a_mount_that_runs() {
     let bench = Bench::on(Place::strict());
     let hooks = bench.place().server().hooks().clone();
     let file = bench.path("credentials");
-    let write = |keys: Credential| {
-        let Credential { id, secret } = keys;
-        let lines = ["[default]", &format!("aws_access_key_id = {id}"), ""].join("\n");
-        fs::write(&file, format!("{lines}aws_secret_access_key = {secret}\n")).unwrap();
-    };
-    write(OWNER_KEYS);
-    fs::create_dir(bench.path("mnt")).unwrap();
-    let mut mount = bench.vellum(["mount"]);
-    mount.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    mount.env("AWS_SHARED_CREDENTIALS_FILE", &file);
-    common::ok(mount.arg(bench.repository()).arg(bench.path("mnt")));
-    let mount = bench.mounted("mnt");
+    let mount = mount_with_keys_in(&bench, &file);
     fs::write(mount.path("a"), vec![1; 5 << 20]).unwrap();
     hooks.expire(OWNER_KEYS.id);
+    // Whoever renews them is not done yet.
+    fs::write(&file, "").unwrap();
     let refused = common::fails(mount.vellum("commit").args(["--message", "one"]), 4);
     assert!(refused.contains("credentials"), "{refused}");
-    write(WRITER_KEYS);
+    write_keys(&file, WRITER_KEYS);
     // Nobody looks for keys all the time.
     std::thread::sleep(Duration::from_secs(11));
     assert_eq!(mount.commit()["committed"], true);

@@ -65,7 +65,9 @@ async fn made_with(
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::init(dir.path(), NewRepo::default()).await.unwrap();
     for bytes in data {
-        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes)).await.unwrap();
+        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes), super::super::Known::BySum)
+            .await
+            .unwrap();
     }
     let entries = files.into_iter().enumerate().map(|(index, content)| {
         let size = match &content {
@@ -77,7 +79,7 @@ async fn made_with(
     });
     let (tree, packs) = build::<Directories>(entries).unwrap().laid(64 << 10).unwrap();
     for pack in packs {
-        repo.put_object(ObjectKind::Tree, pack).await.unwrap();
+        repo.put_object(ObjectKind::Tree, pack, super::super::Known::BySum).await.unwrap();
     }
     let mut root = inode(1, Body::Directory { root: tree, subdirs: 0 });
     root.meta.xattrs = xattrs;
@@ -94,7 +96,7 @@ async fn made_with(
     };
     let sealed = snapshot.seal().unwrap();
     let hash = sealed.hash();
-    repo.put_object(ObjectKind::Snapshot, sealed).await.unwrap();
+    repo.put_object(ObjectKind::Snapshot, sealed, super::super::Known::BySum).await.unwrap();
     repo.publish(&repo.branch(MAIN).await.unwrap(), hash).await.unwrap();
     (dir, repo)
 }

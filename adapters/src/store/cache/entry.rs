@@ -354,6 +354,8 @@ fn read_slots(
         }
         let left = wanted.end - slot as u64 * SLOT_BYTES;
         bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        // It may become memory of a file, which is counted by its length.
+        bytes.shrink_to_fit();
         slots.push(bytes);
     }
     let skip = wanted.start - first * SLOT_BYTES;

@@ -242,16 +242,14 @@ impl Cache {
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(Present::default()))
     }
 
-    /// Keeps what came from the store, as far as there is room. Waits until it is kept, or only
-    /// until it may be; for a slow disk only so long.
+    /// Keeps what came from the store, as far as there is room. Waits until it is kept if that is
+    /// asked for; for a slow disk only so long.
     async fn keep(&self, id: &Id, landed: Landed, what: What, until_kept: bool) {
         let counters = &self.inner.counters;
         let slots = landed.bytes.len_bytes().div_ceil(SLOT_BYTES).max(1);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let keeping = Arc::clone(&self.inner.keeping);
-        let wait = if until_kept { Duration::ZERO } else { KEEP_WAIT };
-        let permit = tokio::time::timeout(wait, keeping.acquire_many_owned(slots)).await;
-        let (false, Ok(Ok(permit))) = (self.inner.rests(), permit) else {
+        let permit = Arc::clone(&self.inner.keeping).try_acquire_many_owned(slots);
+        let (false, Ok(permit)) = (self.inner.rests(), permit) else {
             return count(&counters.not_kept, 1);
         };
         let (inner, id) = (Arc::clone(&self.inner), id.clone());

@@ -280,6 +280,20 @@ fn an_entry_that_is_only_begun_is_no_entry_and_no_damage() {
 }
 
 #[test]
+fn what_comes_from_disk_holds_no_more_memory_than_it_has_bytes() {
+    let bench = Bench::new();
+    let bytes = noise(100_000, 1);
+    let (key, cache) = (bench.plant(&bytes), bench.cache(LOTS));
+    bench.read(&cache, &key, None);
+    for range in [0..4096, 65_536..70_000, 5..9] {
+        let got = bench.read(&cache, &key, Some(range.clone()));
+        assert_eq!(got, bytes[range.start as usize..range.end as usize]);
+        assert_eq!(got.capacity(), got.len());
+    }
+    assert_eq!(bench.reads(), [None]);
+}
+
+#[test]
 fn wrong_bytes_of_the_store_do_not_stay() {
     let bench = Bench::new();
     let bytes = noise(3 << 20, 1);

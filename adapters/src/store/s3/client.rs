@@ -73,7 +73,14 @@ impl Present {
         (Self { client: RwLock::new(client), hears, options, renewed }, endpoint)
     }
 
-    /// The server knows the keys no more with which it was asked at `asked_at`. Looks for others,
+    /// There were no keys at `asked_at`. That is so from the start, or what was looked at since was
+    /// half written: then they are looked for once more.
+    pub(super) async fn renew_again(&self, asked_at: Instant) -> bool {
+        let is_later = self.renewed.lock().await.is_some();
+        is_later && self.renew(asked_at).await
+    }
+
+    /// The server takes the keys no more with which it was asked at `asked_at`. Looks for others,
     /// as at the start; whether it is worth asking again.
     pub(super) async fn renew(&self, asked_at: Instant) -> bool {
         if self.options.credentials.is_some() || self.options.no_sign_request {
@@ -88,7 +95,7 @@ impl Present {
                 return false;
             }
         }
-        tracing::info!("the store knows the credentials no more: they are looked for again");
+        tracing::info!("the store does not take the credentials: they are looked for again");
         let (client, _) = connect::client(&self.options, self.hears.clone()).await;
         let mut present = self.client.write();
         let region = present.config().region().cloned();

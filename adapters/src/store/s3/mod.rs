@@ -35,7 +35,7 @@ use super::location::StoreOptions;
 use client::Present;
 pub(crate) use facts::facts;
 use gate::Gate;
-use outcome::{Asked, Failure, failed};
+use outcome::{Asked, Failure, Keys, failed};
 
 /// A prefix of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,10 @@ impl ObjectStore for S3Store {
             let mut done = bucket.perform(&client, request.clone()).await;
             // What had no answer may have been applied: only a refusal is asked again.
             let again = match &done {
-                Err(Failure { stale_keys: true, .. }) => bucket.client.renew(asked_at).await,
+                Err(Failure { keys: Keys::Stale, .. }) => bucket.client.renew(asked_at).await,
+                Err(Failure { keys: Keys::Missing, .. }) => {
+                    bucket.client.renew_again(asked_at).await
+                }
                 Err(Failure { meaning: StoreError::Unsupported, .. }) => {
                     bucket.client.is_elsewhere(&client)
                 }
@@ -160,7 +163,7 @@ impl Bucket {
         let request = request.checksum_mode(ChecksumMode::Enabled);
         let sent = request.set_expected_bucket_owner(self.owner.clone()).send().await;
         let answer = sent.map_err(|error| failed(Asked::Read, key, &error))?;
-        let len = answer.content_length().unwrap_or(0);
+        let len = answer.content_length().ok_or(StoreError::Damaged)?;
         let len = u64::try_from(len).map_err(|_| StoreError::Damaged)?;
         let crc32 = answer.checksum_crc32().and_then(parse_crc32);
         Ok(StoreOutcome::Found { len, crc32, etag: etag_of(answer.e_tag())? })

@@ -38,13 +38,25 @@ enum Reached {
 pub(super) struct Failure {
     /// What it means for the one who asked.
     pub(super) meaning: StoreError,
-    /// Whether the server knows the keys no more that it was asked with: others may be accepted.
-    pub(super) stale_keys: bool,
+    /// What it says of the keys with which was asked.
+    pub(super) keys: Keys,
+}
+
+/// Keys of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// They are not why it failed.
+    Good,
+    /// The server does not take them, or does not say why it refuses. Nothing was applied; with
+    /// others it may be.
+    Stale,
+    /// There were none, and nothing was sent.
+    Missing,
 }
 
 impl From<StoreError> for Failure {
     fn from(meaning: StoreError) -> Self {
-        Self { meaning, stale_keys: false }
+        Self { meaning, keys: Keys::Good }
     }
 }
 
@@ -67,13 +79,24 @@ where
         _ => without_answer(asked, Reached::Perhaps, error),
     };
     say(asked, key, &meaning, error);
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
-    Failure { meaning, stale_keys: code.is_some_and(is_of_stale_keys) }
+    let keys = match error {
+        SdkError::ServiceError(answer) if meaning == StoreError::Denied => {
+            keys_by_code(answer.err().code())
+        }
+        _ if lacks_credentials(error) => Keys::Missing,
+        _ => Keys::Good,
+    };
+    Failure { meaning, keys }
 }
 
-/// Whether an error is that of keys which were valid once, or may be elsewhere.
-fn is_of_stale_keys(code: &str) -> bool {
-    ["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"].contains(&code)
+/// What a refusal says of the keys. Answers to HEAD have no body, and so no code.
+fn keys_by_code(code: Option<&str>) -> Keys {
+    match code {
+        None
+        | Some("ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired")
+        | Some("InvalidAccessKeyId" | "SignatureDoesNotMatch") => Keys::Stale,
+        Some(_) => Keys::Good,
+    }
 }
 
 fn without_answer(asked: Asked, reached: Reached, error: &(dyn Error + 'static)) -> StoreError {
@@ -94,9 +117,19 @@ fn by_status(asked: Asked, status: u16, code: Option<&str>) -> StoreError {
             Some("RequestTimeout" | "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch"),
         )
         | (400, Some("InvalidDigest" | "XAmzContentChecksumMismatch")) => StoreError::Unreachable,
-        (400, Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) | (401 | 403, _) => {
-            StoreError::Denied
-        }
+        // An answer to HEAD has no code; the request itself is one that others answer.
+        (400, None) if asked == Asked::Read => StoreError::Denied,
+        (
+            400,
+            Some(
+                "ExpiredToken"
+                | "InvalidToken"
+                | "InvalidTokenId"
+                | "TokenRefreshRequired"
+                | "InvalidAccessKeyId",
+            ),
+        )
+        | (401 | 403, _) => StoreError::Denied,
         (404, Some("NoSuchBucket")) => StoreError::NoBucket,
         (404, _) => match asked {
             Asked::Replace => StoreError::Mismatch,
@@ -246,6 +279,9 @@ mod tests {
             (Create, 200, "", StoreError::Ambiguous),
             (Create, 400, "BadDigest", StoreError::Unreachable),
             (Create, 400, "ExpiredToken", StoreError::Denied),
+            (Read, 400, "", StoreError::Denied),
+            (Create, 400, "", StoreError::Unsupported),
+            (Create, 500, "ExpiredToken", StoreError::Ambiguous),
             (Read, 403, "AccessDenied", StoreError::Denied),
             (Read, 401, "", StoreError::Denied),
             (Create, 507, "", StoreError::NoSpace),

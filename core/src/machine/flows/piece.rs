@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::calls::{Owner, Retry};
 use super::engine::{Cx, Engine, Stop, WaitKey};
 use super::job::{Job, JobOwner, Made, Product, Work};
+use super::task::Loaded;
 use super::trees::{CHECKS, said};
 use crate::conc::Installed;
 use crate::format::{
@@ -262,21 +263,30 @@ impl Engine {
         let Some(loading) = self.pieces.loading.remove(&key) else { return };
         let mut result = Ok(());
         let mut kept = false;
+        let is_task = |target: &Target| matches!(target, Target::Commit(..));
+        let (tasks, files): (Vec<_>, Vec<_>) = loading.targets.into_iter().partition(is_task);
         let mut left = Some(bytes);
-        let last = loading.targets.len().saturating_sub(1);
-        for (index, target) in loading.targets.into_iter().enumerate() {
-            // All but the last get a copy. Nearly always there is one.
-            let bytes = if index == last { left.take() } else { left.clone() };
-            let Some(bytes) = bytes else { break };
-            match target {
+        for (index, target) in files.iter().enumerate() {
+            // Files have blocks of their own: all but the last get a copy, and nearly always there
+            // is one. Tasks share what is left.
+            let is_last = index + 1 == files.len() && tasks.is_empty();
+            let Some(bytes) = (if is_last { left.take() } else { left.clone() }) else { break };
+            result = result.and(match *target {
                 Target::File { ino, generation, offset } => {
-                    result = result.and(self.install(cx, ino, generation, offset, bytes));
+                    self.install(cx, ino, generation, offset, bytes)
                 }
-                Target::Xattrs(ino) => result = result.and(self.install_xattrs(ino, bytes)),
-                Target::Commit(serial, id) if self.is_commit(serial) => {
-                    kept |= self.task_loaded(cx, id, key, bytes, !kept);
+                Target::Xattrs(ino) => self.install_xattrs(ino, bytes),
+                Target::Commit(..) => Ok(()),
+            });
+        }
+        if let Some(bytes) = left {
+            let loaded = Loaded::new(bytes, self.shared.limits.block_bytes as usize);
+            for task in tasks {
+                if let Target::Commit(serial, id) = task
+                    && self.is_commit(serial)
+                {
+                    kept |= self.task_loaded(cx, id, key, loaded.clone(), !kept);
                 }
-                Target::Commit(..) => {}
             }
         }
         if !kept {

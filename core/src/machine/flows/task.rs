@@ -41,16 +41,16 @@ pub(super) struct Task {
     packed: Vec<Packed>,
 }
 
-/// A piece that was loaded for an object.
-#[derive(Debug)]
-struct Loaded {
+/// A piece that was loaded for objects, which share it.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
     /// All of one length but the last, which may be shorter.
     blocks: Vec<Arc<Vec<u8>>>,
     block_bytes: usize,
 }
 
 impl Loaded {
-    fn new(bytes: VerifiedBlocks, block_bytes: usize) -> Self {
+    pub(super) fn new(bytes: VerifiedBlocks, block_bytes: usize) -> Self {
         Self { blocks: bytes.into_blocks().into_iter().map(Arc::new).collect(), block_bytes }
     }
 
@@ -173,17 +173,16 @@ impl Engine {
     }
 
     /// A piece that a task asked for is there. Whether its memory is the task's now.
-    pub(crate) fn task_loaded(
+    pub(super) fn task_loaded(
         &mut self,
         cx: &mut Cx<'_>,
         id: u64,
         key: PieceKey,
-        bytes: VerifiedBlocks,
+        loaded: Loaded,
         takes_charge: bool,
     ) -> bool {
-        let block_bytes = self.shared.limits.block_bytes as usize;
         let Some(task) = self.task(id) else { return false };
-        task.loaded.insert(key, Some(Loaded::new(bytes, block_bytes)));
+        task.loaded.insert(key, Some(loaded));
         if takes_charge {
             task.charged += key.len;
         }

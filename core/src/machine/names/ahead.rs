@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// How many times as long a window is as the one before: a store that is far away is reached in
-/// few steps, and what is loaded in vain is at most so many times what was read.
+/// few steps, for the price of what is loaded in vain when reading stops.
 const GROWTH: u64 = 4;
 
 /// How far the reading of a file has come.

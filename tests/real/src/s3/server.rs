@@ -182,7 +182,9 @@ async fn answer(
         Ok(response) => (response.status().as_u16() >= 400, len_of_response(response)),
         Err(_) => (true, 0),
     };
-    let passed = shared.passes_until(put_bytes + got_bytes);
+    // What is refused, or only looked at, has no body worth the name.
+    let has_body = !failed && method != Method::HEAD;
+    let passed = shared.passes_until(if has_body { put_bytes + got_bytes } else { 0 });
     if let Some(passed) = passed {
         tokio::time::sleep_until(passed.into()).await;
     }
