@@ -79,12 +79,10 @@ where
         _ => without_answer(asked, Reached::Perhaps, error),
     };
     say(asked, key, &meaning, error);
-    let keys = match error {
-        SdkError::ServiceError(answer) if meaning == StoreError::Denied => {
-            keys_by_code(answer.err().code())
-        }
-        _ if lacks_credentials(error) => Keys::Missing,
-        _ => Keys::Good,
+    let keys = match error.as_service_error() {
+        Some(answer) if meaning == StoreError::Denied => keys_by_code(answer.code()),
+        None if lacks_credentials(error) => Keys::Missing,
+        Some(_) | None => Keys::Good,
     };
     Failure { meaning, keys }
 }
