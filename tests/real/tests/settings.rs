@@ -126,7 +126,7 @@ fn config_show_says_what_counts_and_where_it_is_from() {
 }
 
 #[test]
-fn a_file_with_a_mistake_stops_every_command_and_names_file_line_and_key() {
+fn a_file_with_a_mistake_stops_what_takes_settings_and_names_file_line_and_key() {
     let bench = Bench::new();
     let files = Files::new(&bench, "", "memory = \"1G\"\nmemroy = \"2G\"\n");
     for args in [vec!["log", "REPO"], vec!["config", "show"], vec!["init", "other"]] {
@@ -144,6 +144,24 @@ fn a_file_with_a_mistake_stops_every_command_and_names_file_line_and_key() {
     fs::write(&files.own, "secret_access_key = \"x\"\n").unwrap();
     let said = common::fails(files.given(bench.vellum(["log"]).arg(bench.repository())), 2);
     assert!(said.contains("Credentials stay where AWS tools keep them"), "{said}");
+}
+
+#[test]
+fn a_file_with_a_mistake_keeps_nobody_from_a_mount_that_runs() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("a"), b"1").unwrap();
+    let files = Files::new(&bench, "", "memroy = \"2G\"\n");
+    let mut diff = bench.vellum(["diff"]);
+    // There is something to say.
+    common::fails(files.given(diff.arg(bench.path("mnt"))), 1);
+    for command in ["status", "stats", "discard", "umount"] {
+        let mut command = bench.vellum([command]);
+        common::ok(files.given(command.arg(bench.path("mnt"))));
+    }
+    let mut commit = bench.vellum(["umount", "--commit"]);
+    let said = common::fails(files.given(commit.arg(bench.path("mnt"))), 2);
+    assert!(said.contains("memroy"), "{said}");
 }
 
 /// The lines of a log, each an object of the same form.

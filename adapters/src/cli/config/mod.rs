@@ -27,8 +27,9 @@ const SYSTEM: &str = "/etc/vellum/config.toml";
 /// Names another file in its place, for tests and for hosts where that can't be written.
 const SYSTEM_OVERRIDE: &str = "VELLUM_SYSTEM_CONFIG";
 
-/// Commands that need no settings, and are to work whatever is in the files.
-const WITHOUT: [&str; 2] = ["completions", "man"];
+/// Commands that need no settings, and are to work whatever is in the files: who has edits in a
+/// mount must get at them.
+const WITHOUT: [&str; 6] = ["completions", "diff", "discard", "man", "stats", "status"];
 
 /// Commands about a mount that take an option of its repository: the author.
 const OF_MOUNTS: [&str; 2] = ["commit", "umount"];
@@ -50,7 +51,7 @@ impl From<clap::Error> for Unread {
 /// Reads the command line, with what the files say of what it leaves out.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<Cli, Unread> {
     let matches = Cli::command().try_get_matches_from(&arguments)?;
-    if matches.subcommand_name().is_none_or(|name| WITHOUT.contains(&name)) {
+    if !needs_settings(&matches) {
         return Ok(Cli::from_arg_matches(&matches)?);
     }
     let settings = settings().map_err(Unread::File)?;
@@ -61,6 +62,15 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Cli, Unread> {
     }
     let matches = with_defaults(Cli::command(), &chosen).try_get_matches_from(&arguments)?;
     Ok(Cli::from_arg_matches(&matches)?)
+}
+
+/// Whether a command takes an option from the files. To unmount takes the author of a commit.
+fn needs_settings(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        None => false,
+        Some(("umount", umount)) => umount.get_flag("commit"),
+        Some((name, _)) => !WITHOUT.contains(&name),
+    }
 }
 
 /// What is in the files, in their order.
