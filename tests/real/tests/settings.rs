@@ -155,12 +155,12 @@ fn a_file_with_a_mistake_keeps_nobody_from_a_mount_that_runs() {
     let mut diff = bench.vellum(["diff"]);
     // There is something to say.
     common::fails(files.given(diff.arg(bench.path("mnt"))), 1);
-    for command in ["status", "stats", "discard", "umount"] {
-        let mut command = bench.vellum([command]);
+    for words in [&["status"][..], &["stats"], &["discard", "--yes"], &["umount"]] {
+        let mut command = bench.vellum(words.iter().copied());
         common::ok(files.given(command.arg(bench.path("mnt"))));
     }
-    let mut commit = bench.vellum(["umount", "--commit"]);
-    let said = common::fails(files.given(commit.arg(bench.path("mnt"))), 2);
+    let mut umount = bench.vellum(["umount", "--commit"]);
+    let said = common::fails(files.given(umount.arg(bench.path("mnt"))), 2);
     assert!(said.contains("memroy"), "{said}");
 }
 
