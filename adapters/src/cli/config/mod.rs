@@ -27,9 +27,11 @@ const SYSTEM: &str = "/etc/vellum/config.toml";
 /// Names another file in its place, for tests and for hosts where that can't be written.
 const SYSTEM_OVERRIDE: &str = "VELLUM_SYSTEM_CONFIG";
 
-/// Commands that need no settings, and are to work whatever is in the files: who has edits in a
-/// mount must get at them.
-const WITHOUT: [&str; 6] = ["completions", "diff", "discard", "man", "stats", "status"];
+/// Commands that need no settings.
+const WITHOUT: [&str; 2] = ["completions", "man"];
+
+/// Commands that are to work whatever is in the files: who has edits in a mount must get at them.
+const WHATEVER: [&str; 5] = ["diff", "discard", "stats", "status", "umount"];
 
 /// Commands about a mount that take an option of its repository: the author.
 const OF_MOUNTS: [&str; 2] = ["commit", "umount"];
@@ -51,10 +53,13 @@ impl From<clap::Error> for Unread {
 /// Reads the command line, with what the files say of what it leaves out.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<Cli, Unread> {
     let matches = Cli::command().try_get_matches_from(&arguments)?;
-    if !needs_settings(&matches) {
+    if matches.subcommand_name().is_none_or(|name| WITHOUT.contains(&name)) {
         return Ok(Cli::from_arg_matches(&matches)?);
     }
-    let settings = settings().map_err(Unread::File)?;
+    let settings = match settings() {
+        Err(_) if is_without_need(&matches) => Vec::new(),
+        settings => settings.map_err(Unread::File)?,
+    };
     let repository = repository(&matches).or_else(|| mounted(&matches, &settings));
     let chosen = chosen(&settings, repository.as_deref());
     if chosen.is_empty() {
@@ -64,13 +69,11 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Cli, Unread> {
     Ok(Cli::from_arg_matches(&matches)?)
 }
 
-/// Whether a command takes an option from the files. To unmount takes the author of a commit.
-fn needs_settings(matches: &ArgMatches) -> bool {
-    match matches.subcommand() {
-        None => false,
-        Some(("umount", umount)) => umount.get_flag("commit"),
-        Some((name, _)) => !WITHOUT.contains(&name),
-    }
+/// Whether a command does its work without anything from the files. A commit has an author.
+fn is_without_need(matches: &ArgMatches) -> bool {
+    matches.subcommand().is_some_and(|(name, arguments)| {
+        WHATEVER.contains(&name) && !(name == "umount" && arguments.get_flag("commit"))
+    })
 }
 
 /// What is in the files, in their order.
