@@ -26,7 +26,7 @@ use super::error::RepoError;
 use super::refs::Branch;
 use super::source::{Item, read_batch};
 use super::walk::walk;
-use super::{Known, Placed, Repo, now};
+use super::{Compare, Placed, Repo, now};
 use crate::store::{Location, Meant};
 
 /// Batches that are read ahead: at most 2 MiB and one file of 128 KiB each.
@@ -57,7 +57,7 @@ pub struct Import {
     /// Whether the branch is being moved: from here on there is no way back.
     pub publishing: AtomicBool,
     /// How what is there already is compared.
-    known: Known,
+    compare: Compare,
 }
 
 /// What an import has made.
@@ -106,14 +106,14 @@ impl Import {
             bytes_put: AtomicU64::new(0),
             objects_present: AtomicU64::new(0),
             publishing: AtomicBool::new(false),
-            known: Known::BySum,
+            compare: Compare::BySum,
         }
     }
 
     /// The same, which reads back what is there already.
     #[must_use]
     pub fn reading_back(self) -> Self {
-        Self { known: Known::ByBytes, ..self }
+        Self { compare: Compare::ByBytes, ..self }
     }
 
     /// Does it all.
@@ -264,7 +264,7 @@ impl Import {
         if !self.sent.lock().insert((kind, object.hash())) {
             return Ok(());
         }
-        match self.repo.put_object(kind, object, self.known).await? {
+        match self.repo.put_object(kind, object, self.compare).await? {
             Placed::New { bytes } => {
                 self.objects_put.fetch_add(1, Ordering::Relaxed);
                 self.bytes_put.fetch_add(bytes, Ordering::Relaxed);

@@ -76,7 +76,7 @@ pub struct NewRepo {
 
 /// How an object that is there already is compared with the one that was to be put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum Compare {
     /// By its length and the checksum that the store keeps, if it does.
     BySum,
     /// By its bytes.
@@ -311,7 +311,7 @@ impl Repo {
         &self,
         kind: ObjectKind,
         object: Hashed,
-        known: Known,
+        compare: Compare,
     ) -> Result<Placed, RepoError> {
         let name = ObjectName::first(object.hash());
         let key = object_key(kind, &name);
@@ -323,7 +323,7 @@ impl Repo {
         }
         let failed = |error| RepoError::store("check", &key, error);
         let (len, crc32, etag) = asks::head(&self.store, &key).await.map_err(failed)?;
-        let by_sum = object.is(len, crc32).filter(|is_same| !is_same || known == Known::BySum);
+        let by_sum = object.is(len, crc32).filter(|is_same| !is_same || compare == Compare::BySum);
         let is_same = match by_sum {
             Some(is_same) => is_same,
             None => match asks::get(&self.store, &key, None).await {

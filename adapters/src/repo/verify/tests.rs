@@ -65,7 +65,7 @@ async fn made_with(
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::init(dir.path(), NewRepo::default()).await.unwrap();
     for bytes in data {
-        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes), super::super::Known::BySum)
+        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes), super::super::Compare::BySum)
             .await
             .unwrap();
     }
@@ -79,7 +79,7 @@ async fn made_with(
     });
     let (tree, packs) = build::<Directories>(entries).unwrap().laid(64 << 10).unwrap();
     for pack in packs {
-        repo.put_object(ObjectKind::Tree, pack, super::super::Known::BySum).await.unwrap();
+        repo.put_object(ObjectKind::Tree, pack, super::super::Compare::BySum).await.unwrap();
     }
     let mut root = inode(1, Body::Directory { root: tree, subdirs: 0 });
     root.meta.xattrs = xattrs;
@@ -96,7 +96,7 @@ async fn made_with(
     };
     let sealed = snapshot.seal().unwrap();
     let hash = sealed.hash();
-    repo.put_object(ObjectKind::Snapshot, sealed, super::super::Known::BySum).await.unwrap();
+    repo.put_object(ObjectKind::Snapshot, sealed, super::super::Compare::BySum).await.unwrap();
     repo.publish(&repo.branch(MAIN).await.unwrap(), hash).await.unwrap();
     (dir, repo)
 }
