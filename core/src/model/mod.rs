@@ -238,7 +238,7 @@ impl Model {
         for node in self.tree.nodes.values().filter(|node| node.links > 0) {
             answer.inodes += 1;
             if let Body::File(content) = &node.body {
-                answer.used_bytes += content.size();
+                answer.used_bytes = answer.used_bytes.saturating_add(content.size());
             }
         }
         answer
