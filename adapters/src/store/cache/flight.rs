@@ -213,7 +213,7 @@ impl Cache {
         let landed = Landed { start, bytes: Arc::new(bytes), ends };
         if len > 0 {
             // What was fetched as it is wanted, nobody else waits to find on disk.
-            let waits = span.as_ref().is_none_or(|span| span.end - span.start < LARGE_BYTES);
+            let waits = wanted.as_ref().is_none_or(|range| range.end - range.start < LARGE_BYTES);
             self.keep(id, landed.clone(), what, waits).await;
         }
         self.inner.landed.fetch_add(1, Ordering::Release);

@@ -294,6 +294,25 @@ fn what_comes_from_disk_holds_no_more_memory_than_it_has_bytes() {
 }
 
 #[test]
+fn what_was_fetched_beside_a_read_is_there_for_the_next_however_much_it_is() {
+    let bench = Bench::new();
+    let bytes = noise(14 << 20, 1);
+    let (key, cache) = (bench.plant(&bytes), bench.cache(LOTS));
+    run(async {
+        let store = Arc::clone(&bench.store) as Arc<dyn ObjectStore>;
+        // One behind the other, and nobody waits for the disk.
+        for start in (0..bytes.len()).step_by(32 << 10) {
+            let range = start as u64..start as u64 + 4096;
+            let got = cache.get(&store, key.clone(), Some(range), false).await.got().unwrap().0;
+            assert_eq!(got, bytes[start..start + 4096]);
+        }
+    });
+    // 256 KiB, and twice as much each time, up to all of it.
+    let reads = bench.reads();
+    assert!(reads.len() <= 7, "{reads:?}");
+}
+
+#[test]
 fn wrong_bytes_of_the_store_do_not_stay() {
     let bench = Bench::new();
     let bytes = noise(3 << 20, 1);
