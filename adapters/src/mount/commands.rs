@@ -275,6 +275,7 @@ mod tests {
     fn change(path: &str, change: &str, kind: &str) -> ChangeAnswer {
         ChangeAnswer {
             path: path.into(),
+            below: None,
             path_hex: None,
             change: change.into(),
             kind: kind.into(),

@@ -4,6 +4,7 @@ use super::attr::FileKind;
 use super::store::StoreError;
 use crate::format::{FormatError, Hash};
 use crate::sync::Arc;
+use crate::words::Ino;
 
 /// What is uncommitted, in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +47,10 @@ pub enum ChangeKind {
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Path from the root of the mount, without a leading `/`; empty for the root.
+    /// Where `path` starts, if that is not the root: one name of a file with several, in a directory
+    /// that the mount has not looked at, so that it knows no more of it than the number.
+    pub below: Option<Ino>,
+    /// Path from there, without a leading `/`; empty for the root.
     pub path: Arc<[u8]>,
     /// How it differs.
     pub change: ChangeKind,

@@ -101,6 +101,33 @@ fn another_mount_shows_exactly_what_was_committed() {
 }
 
 #[test]
+fn a_changed_file_is_told_of_under_all_its_names() {
+    let bench = Bench::new();
+    let mount = bench.mount("mnt");
+    fs::create_dir(mount.path("dir")).unwrap();
+    fs::write(mount.path("file"), b"as it was").unwrap();
+    fs::hard_link(mount.path("file"), mount.path("dir/other")).unwrap();
+    mount.commit();
+    mount.unmount();
+
+    let mount = bench.mount("mnt");
+    fs::write(mount.path("file"), b"changed").unwrap();
+    let diff = || common::run(&mut mount.vellum("diff")).1;
+    // Nobody looked into the directory: all that is known of it is its number.
+    let told = diff();
+    let ino = fs::metadata(mount.path("dir")).unwrap().ino();
+    let end = "2 paths changed; a commit sends at most 7 B of data\n";
+    assert_eq!(told, format!("M file\nM <inode {ino}>/other\n{end}"));
+    let other = fs::metadata(mount.path("dir/other")).unwrap();
+    assert_eq!((other.len(), other.nlink()), (7, 2));
+    let held = fs::File::open(mount.path("dir")).unwrap();
+    assert_eq!(diff(), format!("M dir/other\nM file\n{end}"));
+    drop(held);
+    mount.commit();
+    mount.unmount();
+}
+
+#[test]
 fn edits_of_a_committed_tree_are_committed_in_turn() {
     let bench = Bench::new();
     let mount = bench.mount("mnt");

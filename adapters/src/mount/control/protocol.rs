@@ -274,8 +274,12 @@ pub(in crate::mount) struct DirtyAnswer {
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::mount) struct ChangeAnswer {
-    /// Path from the root of the mount; what is not UTF-8 in it is shown as U+FFFD.
+    /// Path from the root of the mount; what is not UTF-8 in it is shown as U+FFFD. It starts with
+    /// `<inode N>/` for one of several names of a file, in a directory that nobody looked at yet.
     pub(in crate::mount) path: String,
+    /// The inode number of that directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::mount) below: Option<u64>,
     /// The path's bytes in hexadecimal, when it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mount) path_hex: Option<String>,
@@ -297,8 +301,13 @@ impl From<&Diff> for DiffAnswer {
 impl From<&Change> for ChangeAnswer {
     fn from(change: &Change) -> Self {
         let hex = || change.path.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = String::from_utf8_lossy(&change.path);
         Self {
-            path: String::from_utf8_lossy(&change.path).into_owned(),
+            path: match change.below {
+                Some(ino) => format!("<inode {}>/{path}", ino.0),
+                None => path.into_owned(),
+            },
+            below: change.below.map(|ino| ino.0),
             path_hex: std::str::from_utf8(&change.path).is_err().then(hex),
             change: match change.change {
                 ChangeKind::Added => "added",
@@ -428,6 +437,7 @@ mod tests {
     #[test]
     fn a_path_that_is_not_text_is_not_lost() {
         let change = Change {
+            below: None,
             path: Arc::from(&b"a/\xff"[..]),
             change: ChangeKind::Added,
             kind: FileKind::File,

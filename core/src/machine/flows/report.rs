@@ -62,23 +62,25 @@ impl Engine {
 
     /// What is uncommitted, path by path.
     pub(crate) fn diff(&self) -> Diff {
-        let mut changes = Vec::new();
+        let (mut changes, mut send_bytes) = (Vec::new(), 0);
         for ino in self.uncommitted() {
             let Some(node) = self.table.get(ino) else { continue };
             if node.names.is_empty() && ino != Ino::ROOT {
                 continue;
             }
-            for path in self.kept_paths(node) {
-                changes.extend(self.change_of(node, &path));
+            send_bytes += self.send_bytes(node);
+            if let Some(change) = self.change_of(node) {
+                let paths = self.kept_paths(node).into_iter();
+                changes.extend(paths.map(|(below, path)| Change { below, path, ..change.clone() }));
             }
             for name in self.touched(ino) {
                 let was = self.was(ino, name).and_then(Option::as_ref);
                 changes.extend(self.change_of_name(ino, name, was));
             }
         }
-        changes.sort_by(|a, b| (&a.path, a.change).cmp(&(&b.path, b.change)));
-        changes.dedup_by(|a, b| a.path == b.path && a.change == b.change);
-        let send_bytes = changes.iter().map(|change| change.send_bytes).sum();
+        let order = |change: &Change| (change.below, Arc::clone(&change.path), change.change);
+        changes.sort_by_key(order);
+        changes.dedup_by_key(|change| order(change));
         Diff { changes, send_bytes }
     }
 
@@ -132,7 +134,8 @@ impl Engine {
                 self.table.get(ino).map_or(0, |node| self.send_bytes(node))
             }
         };
-        Some(Change { path: join(&self.path(parent)?, name), change, kind, send_bytes })
+        let path = join(&self.path(parent)?, name);
+        Some(Change { below: None, path, change, kind, send_bytes })
     }
 
     /// Whether a directory stands where it stood in the snapshot.
@@ -150,8 +153,8 @@ impl Engine {
         true
     }
 
-    /// How an inode that keeps its name differs from the snapshot.
-    fn change_of(&self, node: &Node, path: &[u8]) -> Option<Change> {
+    /// How an inode that keeps its names differs from the snapshot, to be told of each of them.
+    fn change_of(&self, node: &Node) -> Option<Change> {
         let base = node.base.as_ref()?.inode();
         let send_bytes = self.send_bytes(node);
         let same_content = match (&node.body, &base.body) {
@@ -175,20 +178,23 @@ impl Engine {
             (true, false) => ChangeKind::Attributes,
             (true, true) => return None,
         };
-        Some(Change { path: Arc::from(path), change, kind: node.kind(), send_bytes })
+        Some(Change { below: None, path: Arc::from([]), change, kind: node.kind(), send_bytes })
     }
 
-    /// The paths at which an inode stood before, as far as the mount knows them.
-    fn kept_paths(&self, node: &Node) -> Vec<Vec<u8>> {
+    /// The paths at which an inode stood before, each with the directory where it starts.
+    fn kept_paths(&self, node: &Node) -> Vec<(Option<Ino>, Arc<[u8]>)> {
         if node.ino == Ino::ROOT {
-            return vec![Vec::new()];
+            return vec![(None, Arc::from([]))];
         }
         let is_kept = |name: &&LinkName| {
             let was = self.was(name.parent, &name.name);
             was.is_none_or(|was| was.as_ref().is_some_and(|slot| slot.ino == node.ino))
         };
-        let path = |name: &LinkName| Some(join(&self.path(name.parent)?, &name.name).to_vec());
-        node.names.iter().filter(is_kept).filter_map(path).collect()
+        let path = |name: &LinkName| match self.path(name.parent) {
+            Some(above) => (None, join(&above, &name.name)),
+            None => (Some(name.parent), Arc::clone(&name.name)),
+        };
+        node.names.iter().filter(is_kept).map(path).collect()
     }
 
     /// Bytes of content that a commit would send for an inode, an upper bound.

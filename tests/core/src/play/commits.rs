@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vellum_core::model::{Body, Model, Tree};
-use vellum_core::shapes::{Attr, ChangeKind, CommitResult, Op, Reply};
+use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
 use vellum_sim::mount;
 use vellum_sim::store::Faults;
@@ -145,10 +145,14 @@ impl Player {
         let Ok(Reply::Diff(diff)) = reply else { return Err(format!("diff: {reply:?}")) };
         let (old, new) = (&self.committed, self.seat.model.committed());
         let (before, after) = (paths(old), paths(&new));
-        let listed: BTreeMap<&[u8], _> =
-            diff.changes.iter().map(|change| (&change.path[..], change.change)).collect();
-        if listed.len() != diff.changes.len() {
-            return Err(format!("a path is listed twice: {diff:?}"));
+        let mut listed = BTreeMap::new();
+        for change in &diff.changes {
+            let Some(path) = self.path_of(change, &after) else {
+                return Err(format!("{change:?} is listed, in a directory that is nowhere"));
+            };
+            if listed.insert(path, change.change).is_some() {
+                return Err(format!("a path is listed twice: {diff:?}"));
+            }
         }
         for path in before.keys().chain(after.keys()) {
             let differs = match (before.get(path), after.get(path)) {
@@ -161,16 +165,23 @@ impl Player {
                 return Err(format!("{path} differs, and the diff is {diff:?}"));
             }
         }
-        let known = |path: &[u8]| before.contains_key(path) || after.contains_key(path);
+        let known = |path: &Vec<u8>| before.contains_key(path) || after.contains_key(path);
         match listed.keys().find(|path| !path.is_empty() && !known(path)) {
             Some(path) => Err(format!("{} is listed, and is nowhere", path.escape_ascii())),
             None => Ok(()),
         }
     }
+
+    /// The path from the root of what a diff lists.
+    fn path_of(&self, change: &Change, paths: &BTreeMap<Vec<u8>, Ino>) -> Option<Vec<u8>> {
+        let Some(below) = change.below else { return Some(change.path.to_vec()) };
+        let above = paths.iter().find(|(_, ino)| self.seat.map.ino(**ino) == below)?.0;
+        Some([above, &b"/"[..], &change.path].concat())
+    }
 }
 
 /// Whether a diff tells of a path: itself, or a directory above it that came, went or was replaced.
-fn is_told(listed: &BTreeMap<&[u8], ChangeKind>, path: &[u8]) -> bool {
+fn is_told(listed: &BTreeMap<Vec<u8>, ChangeKind>, path: &[u8]) -> bool {
     let above = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
     let moved = |dir: &[u8]| listed.get(dir).is_some_and(|how| *how != ChangeKind::Attributes);
     listed.contains_key(path) || above.into_iter().any(moved)

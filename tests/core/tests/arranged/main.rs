@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commits;
+mod diff;
 mod hostile;
 mod limits;
 mod memory;

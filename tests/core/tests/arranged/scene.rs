@@ -2,7 +2,9 @@
 
 use vellum_core::format::Snapshot;
 use vellum_core::machine::Holdings;
-use vellum_core::shapes::{Attr, Caller, CommitResult, Name, Op, OpenFlags, Reply, WriteFlags};
+use vellum_core::shapes::{
+    Attr, Caller, CommitResult, Name, Op, OpenFlags, RenameMode, Reply, WriteFlags,
+};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Ticket};
 use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::Arranged;
@@ -163,6 +165,30 @@ impl Scene {
         let links = mount::links(&self.world.store, &snapshot).unwrap();
         links.into_iter().map(|(ino, _)| ino).collect()
     }
+}
+
+/// What a name of a directory stands for.
+pub(crate) fn look(scene: &mut Scene, parent: Ino, text: &str) -> Option<Attr> {
+    let found = scene.ok(Op::Lookup { parent, name: name(text) });
+    let Reply::Entry(attr) = found else {
+        assert_eq!(found, Reply::Absent);
+        return None;
+    };
+    Some(attr)
+}
+
+pub(crate) fn dir(scene: &mut Scene, parent: Ino, text: &str) -> Ino {
+    let (name, caller) = (name(text), Caller::default());
+    let made = scene.ok(Op::MakeDir { parent, name, mode: 0o755, caller });
+    let Reply::Entry(attr) = made else { panic!("{made:?}") };
+    attr.ino
+}
+
+pub(crate) fn rename(scene: &mut Scene, from: (Ino, &str), to: (Ino, &str)) {
+    let mode = RenameMode::Replace;
+    let (parent, to_parent) = (from.0, to.0);
+    let (name, to_name) = (name(from.1), name(to.1));
+    scene.ok(Op::Rename { parent, name, to_parent, to_name, mode });
 }
 
 pub(crate) fn name(text: &str) -> Name {

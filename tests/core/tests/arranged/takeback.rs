@@ -2,14 +2,13 @@
 
 use vellum_core::format::{Body, Directories, Entry, Inode};
 use vellum_core::shapes::{
-    Attr, Caller, ChangeKind, CommitResult, Diff, Name, Op, RenameMode, Reply, Restored, SetAttr,
-    Status, StoreError,
+    Attr, ChangeKind, CommitResult, Diff, Name, Op, Reply, Restored, SetAttr, Status, StoreError,
 };
 use vellum_core::words::{Errno, Fh, Ino};
 use vellum_sim::mount;
 use vellum_sim::store::{Arranged, End};
 
-use crate::scene::{KIB, RW, Scene, always, name, noise};
+use crate::scene::{KIB, RW, Scene, always, dir, look, name, noise, rename};
 
 fn status(scene: &mut Scene) -> Status {
     let reply = scene.ok(Op::Status);
@@ -29,29 +28,6 @@ fn discard(scene: &mut Scene) -> Diff {
 fn paths(diff: &Diff) -> Vec<(String, ChangeKind)> {
     let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
     diff.changes.iter().map(|change| (text(&change.path), change.change)).collect()
-}
-
-fn look(scene: &mut Scene, parent: Ino, text: &str) -> Option<Attr> {
-    let found = scene.ok(Op::Lookup { parent, name: name(text) });
-    let Reply::Entry(attr) = found else {
-        assert_eq!(found, Reply::Absent);
-        return None;
-    };
-    Some(attr)
-}
-
-fn dir(scene: &mut Scene, parent: Ino, text: &str) -> Ino {
-    let (name, caller) = (name(text), Caller::default());
-    let made = scene.ok(Op::MakeDir { parent, name, mode: 0o755, caller });
-    let Reply::Entry(attr) = made else { panic!("{made:?}") };
-    attr.ino
-}
-
-fn rename(scene: &mut Scene, from: (Ino, &str), to: (Ino, &str)) {
-    let mode = RenameMode::Replace;
-    let (parent, to_parent) = (from.0, to.0);
-    let (name, to_name) = (name(from.1), name(to.1));
-    scene.ok(Op::Rename { parent, name, to_parent, to_name, mode });
 }
 
 /// Reads all of a file below the root.
