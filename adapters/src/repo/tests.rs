@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vellum_core::format::{Hash, Hashed, ObjectKind, ObjectName, RefBody, Snapshot};
 use vellum_core::shapes::{StoreError, StoreOutcome, StoreRequest};
 
-use super::{Branch, MAIN, NewRepo, Repo, RepoError};
+use super::{Branch, Compare, MAIN, NewRepo, Repo, RepoError};
 use crate::store::{DirStore, ObjectStore, Store};
 
 /// What is to happen to one request.
@@ -206,7 +206,7 @@ fn bytes_that_are_damaged_on_their_way_once_are_read_again() {
         let object = Hashed::of_bytes(b"content".to_vec());
         let name = ObjectName::first(object.hash());
         world.will([Fault::LoseReply]);
-        world.repo.put_object(ObjectKind::Chunk, object, super::Compare::BySum).await.unwrap();
+        world.repo.put_object(ObjectKind::Chunk, object, Compare::BySum).await.unwrap();
         world.will([Fault::Flip]);
         let read = world.repo.read_object(ObjectKind::Chunk, &name).await.unwrap();
         assert_eq!(read.as_bytes(), b"content");

@@ -14,7 +14,7 @@ use vellum_core::words::{Ino, Time};
 
 use super::{Sample, Verify, What};
 use crate::cli::Exit;
-use crate::repo::{MAIN, NewRepo, Repo, RepoError};
+use crate::repo::{Compare, MAIN, NewRepo, Repo, RepoError};
 use crate::store::{DirStore, ObjectStore, Store};
 
 /// A directory whose data objects may not be read.
@@ -65,9 +65,7 @@ async fn made_with(
     let dir = tempfile::tempdir().unwrap();
     let repo = Repo::init(dir.path(), NewRepo::default()).await.unwrap();
     for bytes in data {
-        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes), super::super::Compare::BySum)
-            .await
-            .unwrap();
+        repo.put_object(ObjectKind::Chunk, Hashed::of_bytes(bytes), Compare::BySum).await.unwrap();
     }
     let entries = files.into_iter().enumerate().map(|(index, content)| {
         let size = match &content {
@@ -79,7 +77,7 @@ async fn made_with(
     });
     let (tree, packs) = build::<Directories>(entries).unwrap().laid(64 << 10).unwrap();
     for pack in packs {
-        repo.put_object(ObjectKind::Tree, pack, super::super::Compare::BySum).await.unwrap();
+        repo.put_object(ObjectKind::Tree, pack, Compare::BySum).await.unwrap();
     }
     let mut root = inode(1, Body::Directory { root: tree, subdirs: 0 });
     root.meta.xattrs = xattrs;
@@ -96,7 +94,7 @@ async fn made_with(
     };
     let sealed = snapshot.seal().unwrap();
     let hash = sealed.hash();
-    repo.put_object(ObjectKind::Snapshot, sealed, super::super::Compare::BySum).await.unwrap();
+    repo.put_object(ObjectKind::Snapshot, sealed, Compare::BySum).await.unwrap();
     repo.publish(&repo.branch(MAIN).await.unwrap(), hash).await.unwrap();
     (dir, repo)
 }
