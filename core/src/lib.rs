@@ -5,6 +5,22 @@
 //! the obvious file system that tests compare with.
 #![forbid(unsafe_code)]
 
+/// Whether a seeded bug is there: never, but in builds that test the tests.
+#[cfg(core_bugs)]
+macro_rules! seeded {
+    ($bug:ident) => {
+        crate::bugs::is(crate::bugs::Bug::$bug)
+    };
+}
+#[cfg(not(core_bugs))]
+macro_rules! seeded {
+    ($bug:ident) => {
+        false
+    };
+}
+
+#[cfg(core_bugs)]
+pub mod bugs;
 pub mod conc;
 pub mod format;
 pub mod machine;

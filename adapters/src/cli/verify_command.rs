@@ -73,8 +73,8 @@ pub(super) fn verify(args: VerifyArgs) -> Result<Exit, CliError> {
     let remedy = match exit == Exit::Integrity {
         true => {
             "restore them from a copy of the repository; where the content is at hand, `vellum \
-             import --read-back` of it, into another branch, writes anew the chunks of large files, \
-             and all that an import of the same made"
+             import --read-back` of it, into another branch, writes anew the chunks of large \
+             files, and all that an import of the same made"
         }
         false => "check that the store can be read, then run it again",
     };

@@ -65,11 +65,15 @@ impl State {
         if need > self.credit && around.budget.is_pressed() {
             return Err(Slow(Why::Pressed));
         }
-        if !self.reserve(around, need, false) {
+        let whole = !seeded!(WriteBlockByBlock);
+        if whole && !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
         let mut rest = data;
         for part in split(range, self.block_bytes) {
+            if !whole && !self.reserve(around, self.need_bytes(&part), false) {
+                return Err(Slow(Why::NoRoom(need)));
+            }
             let (head, tail) = rest.split_at(part.len());
             self.put(&part, head, true);
             rest = tail;
@@ -89,8 +93,8 @@ impl State {
     }
 
     /// The most memory that the masks of a block can take beside the block.
-    pub(super) fn masks_bytes(&self) -> u64 {
-        u64::from(self.block_bytes.div_ceil(64)) * 16
+    fn masks_bytes(&self) -> u64 {
+        masks_bytes(self.block_bytes)
     }
 
     /// Writes a part whose memory is reserved.
@@ -130,7 +134,7 @@ impl State {
         if size > around.limits.file_bytes {
             return Err(Errno::FBig);
         }
-        if size < self.size {
+        if size < self.size && !seeded!(TruncateKeepsTail) {
             self.forget(size..self.size);
             self.settle(around, CREDIT_BYTES);
         }
@@ -161,7 +165,7 @@ impl State {
         };
         if clears {
             // A hole in the middle of a block may turn its masks into bitmaps.
-            if !self.reserve(around, 2 * self.masks_bytes(), true) {
+            if !self.reserve(around, hole_bytes(self.block_bytes), true) {
                 return Err(Errno::NoSpc);
             }
             self.forget(range.start..range.end.min(self.size));
@@ -227,8 +231,11 @@ impl State {
         offset: u64,
         bytes: &mut [Vec<u8>],
     ) -> Installed {
-        if generation != self.generation {
+        if generation != self.generation && !seeded!(StaleLoad) {
             return Installed::Stale;
+        }
+        if seeded!(LoadOverWrite) {
+            self.blocks.values_mut().for_each(|block| block.valid = Default::default());
         }
         let end = offset + bytes.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
         let wanted = self.wanted(offset..end);
@@ -314,8 +321,10 @@ impl State {
 
     fn is_clean(&self, index: u64, block: &Block) -> bool {
         let base = index * u64::from(self.block_bytes);
-        block.dirty.is_empty()
-            && !block.in_image
+        let is_dirty = !block.dirty.is_empty() && !seeded!(EvictsDirty);
+        let is_held = block.in_image && !seeded!(EvictsSealed);
+        !is_dirty
+            && !is_held
             && (block.valid.runs().iter())
                 .all(|r| self.cover.contains(&(base + u64::from(r.start)..base + u64::from(r.end))))
     }
@@ -429,6 +438,15 @@ fn in_place(
         block.dirty.insert(range, block_bytes);
     }
     Some(target)
+}
+
+/// The most memory that a hole takes: bitmaps for the block at each of its ends.
+pub(crate) fn hole_bytes(block_bytes: u32) -> u64 {
+    2 * masks_bytes(block_bytes)
+}
+
+fn masks_bytes(block_bytes: u32) -> u64 {
+    u64::from(block_bytes.div_ceil(64)) * 16
 }
 
 /// The size of buffer for bytes below `end` of a block.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::budget::Budget;
 use super::image::Image;
 use super::state::State;
-use crate::shapes::{Allocate, Spans, Whence, WriteFlags};
+use crate::shapes::{Allocate, Attr, Spans, Whence, WriteFlags};
 use crate::sync::RwLock;
 use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
 
@@ -104,10 +104,15 @@ impl File {
         Self { ino, state: RwLock::new(State::new(attr, size, cover, block_bytes)) }
     }
 
-    /// Attributes, size and bytes allocated.
+    /// Everything `stat` shows.
     #[inline]
-    pub fn attr(&self) -> (FileAttr, u64, u64) {
-        self.state.read(|s| (s.attr, s.size, s.allocated_bytes()))
+    pub fn stat(&self) -> Attr {
+        self.state.read(|s| s.stat(self.ino))
+    }
+
+    /// Its attributes.
+    pub fn attr(&self) -> FileAttr {
+        self.state.read(|s| s.attr)
     }
 
     /// Bytes of content.
@@ -123,6 +128,14 @@ impl File {
     /// Copies what is at `offset` into `out`: `len` bytes, or fewer at the end.
     #[inline]
     pub(crate) fn read(&self, offset: u64, len: u32, out: &mut Vec<u8>) -> Result<(), Slow> {
+        if seeded!(TornRead) {
+            let mut rest = Vec::new();
+            self.state.read(|s| s.read(offset, len / 8, out))?;
+            let at = offset + u64::from(len / 8);
+            self.state.read(|s| s.read(at, len - len / 8, &mut rest))?;
+            out.append(&mut rest);
+            return Ok(());
+        }
         self.state.read(|s| s.read(offset, len, out))
     }
 
@@ -131,17 +144,36 @@ impl File {
     pub(crate) fn write(
         &self,
         around: Around<'_>,
-        epoch: impl FnOnce() -> Epoch,
+        epoch: impl Fn() -> Epoch,
         wall: Time,
         offset: u64,
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<u32, WriteError> {
+        if seeded!(TornWrite) && data.len() > 4 {
+            let (head, tail) = data.split_at(4);
+            self.state.write(|s| s.write(around, epoch(), wall, offset, head, flags))?;
+            let at = offset + 4;
+            let len = self.state.write(|s| s.write(around, epoch(), wall, at, tail, flags))?;
+            return Ok(len + 4);
+        }
+        if seeded!(SizeAfterData) && offset + data.len() as u64 > self.size() {
+            let size = self.size();
+            self.state.write(|s| {
+                let len = s.write(around, epoch(), wall, offset, data, flags)?;
+                s.size = size;
+                Ok(len)
+            })?;
+            self.state.write(|s| s.size = s.size.max(offset + data.len() as u64));
+            return Ok(data.len() as u32);
+        }
+        let before = seeded!(EpochBeforeLock).then(&epoch);
+        let unguarded = seeded!(GuardOutsideLock) && self.state.read(|s| !s.guarded);
         self.state.write(|s| {
-            if s.guarded {
+            if s.guarded && !unguarded {
                 return Err(WriteError::Slow(Slow(Why::Ask)));
             }
-            s.write(around, epoch(), wall, offset, data, flags)
+            s.write(around, before.unwrap_or_else(&epoch), wall, offset, data, flags)
         })
     }
 
@@ -169,19 +201,21 @@ impl File {
         self.state.write(|s| s.resize(around, wall, size))
     }
 
-    /// Cuts or extends, and changes attributes, in one step. The file must be registered.
+    /// Cuts or extends, and changes attributes, in one step; what `stat` shows after it. The file
+    /// must be registered.
     pub(crate) fn resize_and_set(
         &self,
         around: Around<'_>,
         wall: Time,
         size: u64,
         f: impl FnOnce(&mut FileAttr),
-    ) -> Result<(), Errno> {
-        self.state.write(|s| {
+    ) -> Result<Attr, Errno> {
+        let stat = self.state.write(|s| {
             s.resize(around, wall, size)?;
             f(&mut s.attr);
-            Ok(())
-        })
+            Ok(s.stat(self.ino))
+        });
+        if seeded!(StatAfterUnlock) { stat.map(|_| self.stat()) } else { stat }
     }
 
     /// Allocates, punches or zeroes, and changes attributes, in one step. The file must be
@@ -206,12 +240,14 @@ impl File {
         self.state.read(|s| s.seek(offset, whence))
     }
 
-    /// Changes attributes. The file must be registered, unless only `links` changes with it.
-    pub(crate) fn set_attr(&self, f: impl FnOnce(&mut FileAttr)) {
+    /// Changes attributes; what `stat` shows after it. The file must be registered, unless only
+    /// `links` changes with it.
+    pub(crate) fn set_attr(&self, f: impl FnOnce(&mut FileAttr)) -> Attr {
         self.state.write(|s| {
             f(&mut s.attr);
             s.version = s.version.next();
-        });
+            s.stat(self.ino)
+        })
     }
 
     /// The epoch it is registered in.

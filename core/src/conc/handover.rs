@@ -52,6 +52,11 @@ impl<M, I> Handover<M, I> {
     }
 
     fn next(&self) -> Option<I> {
+        if seeded!(LostWakeUp) {
+            let input = self.inbox.with(|inbox| inbox.inputs.pop_front());
+            self.inbox.with(|inbox| inbox.running = input.is_some());
+            return input;
+        }
         self.inbox.with(|inbox| {
             let input = inbox.inputs.pop_front();
             inbox.running = input.is_some();

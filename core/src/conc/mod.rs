@@ -14,12 +14,12 @@ mod state;
 mod tests;
 
 pub use budget::Budget;
+pub(crate) use edit::hole_bytes;
 pub(crate) use file::{Around, Installed, Why};
 pub use file::{File, FileAttr, Slow};
 pub use handles::{Handle, Handles};
 pub use handover::Handover;
 pub use image::{Image, ImageBlock, Part};
 pub use mask::Mask;
-pub(crate) use shared::file_attr;
 pub use shared::{Fast, Shared};
 pub(crate) use state::NO_MARK;

@@ -3,7 +3,7 @@
 use super::budget::Budget;
 use super::file::{Around, File, Slow, Why, WriteError};
 use super::handles::{Handle, Handles};
-use crate::shapes::{Attr, FileKind, WriteFlags};
+use crate::shapes::{Attr, WriteFlags};
 use crate::sync::{Arc, AtomicU64, ShardMap};
 use crate::words::{Epoch, Errno, Fh, Ino, Limits, Time};
 
@@ -125,7 +125,7 @@ impl Shared {
     #[inline]
     pub fn try_getattr(&self, ino: Ino) -> Fast<Attr> {
         match self.files.get(&ino) {
-            Some(file) => Fast::Done(file_attr(&file)),
+            Some(file) => Fast::Done(file.stat()),
             None => Fast::Slow(Slow(Why::Ask)),
         }
     }
@@ -149,7 +149,9 @@ impl Shared {
     /// Begins the next epoch: writes that have not read the old one under their file's lock belong
     /// to the new one.
     pub(crate) fn cut(&self) {
-        self.epoch.store(self.epoch().next().0);
+        if !seeded!(CutWithoutEpoch) {
+            self.epoch.store(self.epoch().next().0);
+        }
     }
 
     /// Refuses every write in place from here on: the machine failed, and nothing could be
@@ -160,23 +162,5 @@ impl Shared {
 
     pub(crate) fn handle(&self, fh: Fh) -> Option<Handle> {
         self.handles.with(fh, Handle::clone)
-    }
-}
-
-/// Everything `stat` shows of a regular file.
-pub(crate) fn file_attr(file: &File) -> Attr {
-    let (attr, size, allocated) = file.attr();
-    Attr {
-        ino: file.ino,
-        kind: FileKind::File,
-        mode: attr.mode,
-        links: attr.links,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: 0,
-        size,
-        allocated,
-        mtime: attr.mtime,
-        ctime: attr.ctime,
     }
 }

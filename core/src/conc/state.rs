@@ -8,7 +8,7 @@ use super::block::Block;
 use super::edit::CREDIT_BYTES;
 use super::file::{Around, FileAttr, Slow, Why};
 use super::image::{Image, ImageBlock};
-use crate::shapes::{Spans, Whence};
+use crate::shapes::{Attr, FileKind, Spans, Whence};
 use crate::words::{Epoch, Errno, Ino, Version};
 
 /// No read is past it.
@@ -72,6 +72,14 @@ impl State {
     pub(super) fn allocated_bytes(&self) -> u64 {
         let blocks = self.charged.saturating_add(self.cover.len_bytes());
         blocks.min(self.size)
+    }
+
+    /// Everything `stat` shows.
+    #[inline]
+    pub(super) fn stat(&self, ino: Ino) -> Attr {
+        let FileAttr { mode, links, uid, gid, mtime, ctime } = self.attr;
+        let (kind, size, allocated) = (FileKind::File, self.size, self.allocated_bytes());
+        Attr { ino, kind, mode, links, uid, gid, rdev: 0, size, allocated, mtime, ctime }
     }
 
     #[inline]
@@ -184,6 +192,9 @@ impl State {
             self.cover.remove(hole.clone());
         }
         self.generation += 1;
+        if seeded!(CleanAtAdopt) {
+            self.blocks.values_mut().for_each(|block| block.dirty = Default::default());
+        }
         self.let_go_of_image();
         self.free(around, sealed.left_bytes);
     }
@@ -197,7 +208,7 @@ impl State {
         let sealed = self.sealed.take().expect("an image is dropped once, while it is out");
         self.credit += sealed.left_bytes;
         self.let_go_of_image();
-        for was in &image.blocks {
+        for was in image.blocks.iter().filter(|_| !seeded!(UnsealForgetsDirty)) {
             let Some(block) = self.blocks.get_mut(&was.index) else { continue };
             let before = block.memory_bytes();
             let mut dirty = was.dirty.clone();

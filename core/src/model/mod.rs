@@ -190,6 +190,17 @@ impl Model {
         }
     }
 
+    /// Takes back all that is not in `base`, which a commit published. What it does not know has no
+    /// name any more, and lives as long as the kernel holds it, as an unlinked file does.
+    pub fn discard(&mut self, base: &Tree) {
+        let mut now = std::mem::replace(&mut self.tree, base.clone());
+        for (ino, node) in std::mem::take(&mut now.nodes) {
+            if !base.nodes.contains_key(&ino) && self.held.contains_key(&ino) {
+                self.tree.nodes.insert(ino, node.without_names());
+            }
+        }
+    }
+
     /// One look-up more of `ino`, and its attributes.
     fn looked_up(&mut self, ino: Ino) -> Result<Attr, Errno> {
         let attr = self.tree.node(ino)?.attr(ino);

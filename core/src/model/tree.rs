@@ -70,6 +70,15 @@ impl Node {
         matches!(self.body, Body::Directory { .. })
     }
 
+    /// The same after its last name is gone.
+    pub(super) fn without_names(mut self) -> Self {
+        self.links = 0;
+        if let Body::Directory { entries, .. } = &mut self.body {
+            entries.clear();
+        }
+        self
+    }
+
     /// What `stat` shows.
     #[must_use]
     pub fn attr(&self, ino: Ino) -> Attr {

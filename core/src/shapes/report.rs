@@ -47,7 +47,7 @@ pub enum ChangeKind {
 /// One changed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where `path` starts, if that is not the root: one name of a file with several, in a directory
+    /// Where `path` starts, if that is not the root: one of several names of a file, in a directory
     /// that the mount has not looked at, so that it knows no more of it than the number.
     pub below: Option<Ino>,
     /// Path from there, without a leading `/`; empty for the root.

@@ -3,3 +3,4 @@
 
 pub mod play;
 pub mod setup;
+pub mod threads;

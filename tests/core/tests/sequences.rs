@@ -142,3 +142,74 @@ fn the_same_seed_is_the_same_run() {
         assert!(traces[0].is_ok());
     }
 }
+
+/// Teeth: the seeded bugs that sequences are to find.
+#[cfg(core_bugs)]
+mod bugs {
+    use vellum_core::bugs::{Bug, switch};
+    use vellum_sim::store::Faults;
+    use vellum_tests_core::play::{Setting, during, overlap, play_all, tight, tiny};
+
+    use super::STEPS;
+
+    /// Most runs of each kind until a bug is found.
+    const BUDGET: u64 = 500;
+
+    type Game = (&'static str, fn(u64) -> bool);
+
+    fn is_red(setting: fn(u64) -> Setting, seed: u64) -> bool {
+        !play_all(setting, seed..seed + 1, STEPS).is_empty()
+    }
+
+    const GAMES: [Game; 5] = [
+        ("plain", |seed| is_red(|_| tiny(Faults::none()), seed)),
+        ("faults", |seed| is_red(|_| tiny(Faults::rough()), seed)),
+        ("tight", |seed| is_red(|seed| tight(seed, Faults::rough()), seed)),
+        ("overlap", |seed| overlap(&tiny(Faults::none()), seed).is_err()),
+        ("during", |seed| during(&tiny(Faults::none()), seed).is_err()),
+    ];
+
+    /// Whether sequences are to find it: those that take two threads, or a rare course, they can't.
+    fn is_assigned(bug: Bug) -> bool {
+        match bug {
+            Bug::TornWrite
+            | Bug::SizeAfterData
+            | Bug::LoadOverWrite
+            | Bug::EvictsDirty
+            | Bug::CleanAtAdopt
+            | Bug::UnsealForgetsDirty
+            | Bug::ForgetsRegister
+            | Bug::CutWithoutEpoch
+            | Bug::TruncateKeepsTail => true,
+            Bug::EpochBeforeLock
+            | Bug::TornRead
+            | Bug::GuardOutsideLock
+            | Bug::StatAfterUnlock
+            | Bug::SlotWithoutGeneration
+            | Bug::StaleLoad
+            | Bug::EvictsSealed
+            | Bug::LostWakeUp
+            | Bug::BudgetInTwoSteps
+            | Bug::WriteBlockByBlock
+            | Bug::FreesOpenFile => false,
+        }
+    }
+
+    #[test]
+    fn every_bug_that_is_assigned_to_sequences_is_found() {
+        let mut alive = Vec::new();
+        for bug in Bug::ALL {
+            switch(Some(bug));
+            let found = GAMES.map(|(name, is_red)| {
+                let run = (0..BUDGET).find(|seed| is_red(*seed));
+                (name, run.map(|run| run + 1))
+            });
+            switch(None);
+            println!("{bug:?}\tsequences\t{found:?}");
+            if is_assigned(bug) && found.iter().all(|(_, run)| run.is_none()) {
+                alive.push(bug);
+            }
+        }
+        assert!(alive.is_empty(), "{alive:?}");
+    }
+}

@@ -97,7 +97,7 @@ impl Machine {
         let wall = cx.now.wall;
         let shared = Arc::clone(&self.engine.shared);
         let node = self.engine.table.node_mut(ino);
-        node.edit(shared.around(), wall, set.size, |attr| {
+        let attr = node.edit(shared.around(), wall, set.size, |attr| {
             if owned || set.kill_suidgid {
                 attr.drop_set_id();
             }
@@ -117,7 +117,7 @@ impl Machine {
         if set.mode.is_some() {
             node.drop_acl();
         }
-        self.getattr(ino)
+        Ok(Reply::Attr(attr))
     }
 
     /// Waits until it is known whether an inode has a capability, which its next change takes

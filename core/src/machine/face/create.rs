@@ -190,14 +190,15 @@ impl Machine {
         self.engine.table.add_name(ino, to_parent, to_name);
         let node = self.engine.table.node_mut(ino);
         node.linked = true;
-        node.edit_attr(|attr| {
+        node.lookups += 1;
+        let attr = node.edit_attr(|attr| {
             attr.links += 1;
             attr.ctime = wall;
         });
         let record = node.base.clone();
         self.point(to_parent, to_name, Some(Slot::new(ino, kind, record)));
         self.stamp(to_parent, wall);
-        Ok(self.entry(ino))
+        Ok(Reply::Entry(attr))
     }
 
     /// Whether a name can be made in a directory.

@@ -1,8 +1,8 @@
 //! Handles and what is done through them.
 
 use super::machine::Machine;
-use crate::conc::{Handle, Shared};
-use crate::machine::flows::{Cx, Stop, WaitKey};
+use crate::conc::{Handle, Shared, hole_bytes};
+use crate::machine::flows::{Cx, Stop};
 use crate::machine::names::{Layout, NodeBody};
 use crate::shapes::{Allocate, OpenFlags, Reply, Whence, WriteFlags};
 use crate::sync::Arc;
@@ -168,12 +168,14 @@ impl Machine {
         };
         let mut done = allocate();
         if done == Err(Errno::NoSpc) {
-            // A hole may need a bitmap; there is room for one once something has gone.
-            let block_bytes = u64::from(shared.limits.block_bytes);
-            if !self.engine.room_for_write(block_bytes) && self.engine.begin_spill(cx) {
-                return Err(Stop::Wait(WaitKey::Room));
+            // A hole may need bitmaps; there is room for them once something has gone, unless
+            // threads are faster.
+            if self.engine.room_for_write(hole_bytes(shared.limits.block_bytes)) {
+                done = allocate();
             }
-            done = allocate();
+            if done == Err(Errno::NoSpc) {
+                return Err(self.out_of_room(cx));
+            }
         }
         done?;
         self.engine.table.node_mut(ino).drop_capability();

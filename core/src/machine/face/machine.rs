@@ -299,7 +299,7 @@ impl Machine {
     }
 
     /// There is no room now. What is sent becomes clean, and can go.
-    fn out_of_room(&mut self, cx: &mut Cx<'_>) -> Stop {
+    pub(super) fn out_of_room(&mut self, cx: &mut Cx<'_>) -> Stop {
         if self.engine.begin_spill(cx) {
             Stop::Wait(WaitKey::Room)
         } else {

@@ -260,7 +260,7 @@ impl Node {
     /// Everything `stat` shows.
     pub(crate) fn attr(&self) -> Attr {
         let (attr, links, size, rdev) = match &self.body {
-            NodeBody::File(node) => return crate::conc::file_attr(&node.file),
+            NodeBody::File(node) => return node.file.stat(),
             NodeBody::Dir(node) => {
                 let subdirs = u32::try_from(node.dir.subdirs).unwrap_or(u32::MAX);
                 (node.attr, subdirs.saturating_add(2), DIRECTORY_BYTES, 0)
@@ -315,34 +315,35 @@ impl Node {
         }
     }
 
-    /// Changes attributes. The inode must be registered as changed.
-    pub(crate) fn edit_attr(&mut self, f: impl FnOnce(&mut FileAttr)) {
+    /// Changes attributes; what `stat` shows after that, whatever threads do to a file meanwhile.
+    /// The inode must be registered as changed.
+    pub(crate) fn edit_attr(&mut self, f: impl FnOnce(&mut FileAttr)) -> Attr {
         match &mut self.body {
-            NodeBody::File(node) => node.file.set_attr(f),
+            NodeBody::File(node) => return node.file.set_attr(f),
             NodeBody::Dir(node) => f(&mut node.attr),
             NodeBody::Other(node) => f(&mut node.attr),
         }
+        self.attr()
     }
 
-    /// Changes attributes, and the size of a file, in one step. The inode must be registered.
+    /// The same, with the size of a file, in one step.
     pub(crate) fn edit(
         &mut self,
         around: Around<'_>,
         wall: Time,
         size: Option<u64>,
         f: impl FnOnce(&mut FileAttr),
-    ) -> Result<(), Errno> {
-        if let (NodeBody::File(node), Some(size)) = (&self.body, size) {
-            return node.file.resize_and_set(around, wall, size, f);
+    ) -> Result<Attr, Errno> {
+        match (&self.body, size) {
+            (NodeBody::File(node), Some(size)) => node.file.resize_and_set(around, wall, size, f),
+            (NodeBody::File(_) | NodeBody::Dir(_) | NodeBody::Other(_), _) => Ok(self.edit_attr(f)),
         }
-        self.edit_attr(f);
-        Ok(())
     }
 
     /// The attributes that a snapshot holds.
     pub(crate) fn file_attr(&self) -> FileAttr {
         match &self.body {
-            NodeBody::File(node) => node.file.attr().0,
+            NodeBody::File(node) => node.file.attr(),
             NodeBody::Dir(node) => node.attr,
             NodeBody::Other(node) => node.attr,
         }

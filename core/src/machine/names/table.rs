@@ -246,7 +246,7 @@ impl Table {
         let Some(node) = self.nodes.get(&ino) else { return false };
         ino != Ino::ROOT
             && node.lookups == 0
-            && node.opens == 0
+            && (node.opens == 0 || seeded!(FreesOpenFile))
             && node.children == 0
             && !self.held.contains(&ino)
             && (node.names.is_empty() || !self.changed.contains(&ino))

@@ -1,6 +1,6 @@
 //! Memory that runs short: of reads, of commits, and of what is sent early.
 
-use vellum_core::shapes::{Attr, CommitResult, Op, Reply, StoreError};
+use vellum_core::shapes::{Allocate, Attr, CommitResult, Op, Reply, StoreError};
 use vellum_core::words::{Errno, Fh, Ino, Limits};
 use vellum_sim::store::{Arranged, End};
 
@@ -241,4 +241,48 @@ fn data_is_sent_early_although_something_else_can_not_be() {
     }
     scene.world.run_until_quiet();
     assert!(scene.world.store.counts().put.requests > 0, "nothing is sent");
+}
+
+/// What has to be sent first is sent, as for a write.
+#[test]
+fn a_hole_waits_for_room_for_its_bitmaps() {
+    let (block_bytes, memory_bytes) = (8, 120);
+    let mut scene =
+        Scene::new(Limits { block_bytes, memory_bytes, reserve_bytes: 0, ..Limits::default() });
+    let (_, fh) = scene.create("a");
+    let (_, other) = scene.create("b");
+    scene.write(fh, 0, &noise(8, 1));
+    scene.committed();
+    // Of two bitmaps for each mask of a block there is room for one.
+    for at in 0.. {
+        if scene.room() < 32 {
+            break;
+        }
+        scene.write(other, at * 8, &noise(8, at));
+    }
+    assert!(scene.room() >= 8, "{}", scene.room());
+    let (offset, len, how) = (2, 3, Allocate::Punch);
+    let op = Op::Fallocate { fh, offset, len, how, kill_suidgid: false };
+    assert_eq!(scene.ok(op), Reply::Done);
+    let mut data = noise(8, 1);
+    data[2..5].fill(0);
+    assert_eq!(scene.read(fh, 8), data);
+}
+
+#[test]
+fn a_read_in_little_memory_waits_until_something_is_sent() {
+    let (block_bytes, memory_bytes, reserve_bytes) = (8, 112, 40);
+    let mut scene =
+        Scene::new(Limits { block_bytes, memory_bytes, reserve_bytes, ..Limits::default() });
+    let (_, fh) = scene.create("a");
+    let (_, other) = scene.create("b");
+    scene.write(fh, 0, &noise(16, 1));
+    scene.write(other, 0, &noise(4, 1));
+    scene.committed();
+    scene.write(fh, 0, &noise(16, 2));
+    scene.ok(Op::Discard);
+    scene.write(other, 8, &noise(8, 1));
+    scene.write(other, 8, &noise(8, 1));
+    scene.write(fh, 12, &noise(8, 1));
+    assert_eq!(scene.read(fh, 64).len(), 20);
 }

@@ -5,8 +5,11 @@
 #![cfg(core_loom)]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(core_bugs)]
+mod bugs;
 mod check;
+mod explicit;
+mod generated;
 mod golden;
-mod models;
-mod races;
-mod world;
+mod named;
+mod report;

@@ -1,149 +1,129 @@
-//! The whole core with threads, in random schedules, under shuttle: `--cfg core_shuttle` builds
-//! only. Threads write, read, cut and commit two files at once; each write is one byte of its own,
-//! many times, so that a read shows which writes it saw.
+//! The whole core with threads, under shuttle: `--cfg core_shuttle` builds only. Each schedule runs
+//! a program of its own, drawn at random: what a mount is like at first, and which verbs each
+//! thread carries out. What the threads were told, and what is there in the end, must be what one
+//! thread would have seen in some order (linearizability).
 #![cfg(core_shuttle)]
 #![allow(clippy::unwrap_used)]
 
+#[cfg(core_bugs)]
+mod bugs;
 mod history;
-#[path = "../loom/world.rs"]
-mod world;
 
+use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use shuttle::rand::{Rng, thread_rng};
-use vellum_core::shapes::{CommitResult, Reply};
+use shuttle::scheduler::{
+    PctScheduler, RandomScheduler, Scheduler, UncontrolledNondeterminismCheckScheduler,
+    UrwRandomScheduler,
+};
+use shuttle::{Config, Runner};
 use vellum_core::sync::Arc;
-use vellum_core::words::Fh;
+use vellum_tests_core::threads::start::Start;
+use vellum_tests_core::threads::verbs::{FORGET, OF_DATA, PRESS, VERBS, Verb};
 
 use history::History;
-use world::{World, commit};
 
-const NAMES: [&[u8]; 2] = [b"f", b"g"];
-/// Two blocks, so that a torn write shows.
-const BYTES: usize = 16;
-const THREADS: usize = 3;
-const VERBS: usize = 4;
-/// Schedules of each kind.
-const SCHEDULES: usize = 3_000;
-/// Room for both files, frozen and changed, and little more.
-const TIGHT_BYTES: u64 = 320;
+const STARTS: [Start; 5] =
+    [Start::Cold, Start::Clean, Start::Dirty, Start::TightCold, Start::TightDirty];
+const THREADS: usize = 4;
+/// Verbs of a program, all threads together.
+const VERBS_MAX: usize = 8;
+/// Verbs that a program is made of: few, so that they meet.
+const ALPHABET: usize = 4;
 
-/// The next byte that no write of this run has used.
-#[derive(Default)]
-struct Tags(AtomicU8);
-
-impl Tags {
-    fn next(&self) -> u8 {
-        b'A' + self.0.fetch_add(1, Ordering::Relaxed)
-    }
+/// Schedules of each test.
+fn schedules() -> usize {
+    let long = std::env::var_os("VELLUM_LONG").is_some_and(|value| value == "1");
+    if long { 600_000 } else { 30_000 }
 }
 
-struct Run {
-    world: World,
-    handles: [Fh; 2],
-    /// One for each file. Not a lock of the core: no point at which threads may be switched.
-    histories: [Mutex<History>; 2],
-    tags: Tags,
+fn seed() -> u64 {
+    std::env::var("VELLUM_SEED").map_or(1, |seed| seed.parse().unwrap())
 }
 
-impl Run {
-    fn new(memory_bytes: u64) -> Self {
-        let mut world = World::dirty(&[b'0'; BYTES], memory_bytes);
-        let (_, g) = world.create(b"g");
-        assert_eq!(world.write_to(g, 0, &[b'0'; BYTES]), Ok(BYTES as u32));
-        world.request(commit()).unwrap();
-        world.stepwise = true;
-        let handles = [world.fh, g];
-        let histories = [(); 2].map(|()| Mutex::new(History::begin(b'0')));
-        Self { world, handles, histories, tags: Tags::default() }
-    }
-
-    fn write(&self, at: usize) {
-        let tag = self.tags.next();
-        let start = self.histories[at].lock().unwrap().start();
-        let written = self.world.write_to(self.handles[at], 0, &[tag; BYTES]);
-        assert_eq!(written, Ok(BYTES as u32));
-        self.histories[at].lock().unwrap().wrote(start, tag);
-    }
-
-    fn read(&self, at: usize) {
-        let start = self.histories[at].lock().unwrap().start();
-        let content = self.world.content_of(self.handles[at]);
-        self.histories[at].lock().unwrap().read(start, one_byte(&content));
-    }
-
-    fn commit(&self) {
-        match self.world.request(commit()) {
-            Ok(Reply::Commit(result)) => assert!(
-                matches!(
-                    result,
-                    CommitResult::Committed { .. }
-                        | CommitResult::Unchanged { .. }
-                        | CommitResult::Busy
-                ),
-                "{result:?}"
-            ),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn verb(&self) {
-        let at = thread_rng().gen_range(0..2);
-        match thread_rng().gen_range(0..7) {
-            0..=2 => self.write(at),
-            3..=5 => self.read(at),
-            _ => self.commit(),
-        }
-    }
-
-    /// What a fresh mount shows is some write, whole; after a last commit it is the content.
-    fn end(&self) {
-        for at in 0..2 {
-            self.read(at);
-            let committed = one_byte(&self.world.committed_as(NAMES[at]));
-            let history = self.histories[at].lock().unwrap();
-            assert!(history.was_written(committed), "{committed} was never written");
-            history.check();
-        }
-        self.commit();
-        for at in 0..2 {
-            let content = self.world.content_of(self.handles[at]);
-            assert_eq!(self.world.committed_as(NAMES[at]), content);
-        }
-    }
+thread_local! {
+    /// Schedules that ran on this thread.
+    static RUN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The byte that a content is made of.
-fn one_byte(content: &str) -> u8 {
-    let bytes = content.as_bytes();
-    assert!(bytes.len() == BYTES && bytes.iter().all(|b| *b == bytes[0]), "torn: {content}");
-    bytes[0]
+/// What each thread does.
+fn program(verbs: &[Verb]) -> Vec<Vec<Verb>> {
+    let alphabet = [(); ALPHABET].map(|()| verbs[thread_rng().gen_range(0..verbs.len())]);
+    let threads = thread_rng().gen_range(2..=THREADS);
+    let verbs = |_| {
+        let count = thread_rng().gen_range(1..=VERBS_MAX / threads);
+        (0..count).map(|_| alphabet[thread_rng().gen_range(0..ALPHABET)]).collect()
+    };
+    (0..threads).map(verbs).collect()
 }
 
-fn scenario(memory_bytes: u64) {
-    let run = Arc::new(Run::new(memory_bytes));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|_| {
-            let run = Arc::clone(&run);
-            shuttle::thread::spawn(move || (0..VERBS).for_each(|_| run.verb()))
+fn scenario() {
+    RUN.set(RUN.get() + 1);
+    let start = STARTS[thread_rng().gen_range(0..STARTS.len())];
+    let program = match start {
+        Start::TightCold | Start::TightDirty => program(&OF_DATA),
+        // The kernel gives a look-up back when it asks nothing of the inode any more.
+        _ => program(&VERBS.map(|verb| if verb.name == FORGET.name { PRESS } else { verb })),
+    };
+    let mut world = start.world();
+    world.stepwise = true;
+    let world = Arc::new(world);
+    // Not a lock of the core: no point at which threads may be switched.
+    let history = Arc::new(Mutex::new(History::of(program.len())));
+    let spawn = |(thread, verbs): (usize, Vec<Verb>)| {
+        let (world, history) = (Arc::clone(&world), Arc::clone(&history));
+        shuttle::thread::spawn(move || {
+            for verb in verbs {
+                let begun = history.lock().unwrap().start();
+                let said = verb.run(&world);
+                history.lock().unwrap().end(thread, verb, begun, said);
+            }
         })
-        .collect();
+    };
+    let threads: Vec<_> = program.into_iter().enumerate().map(spawn).collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    run.end();
+    let look = world.look();
+    history.lock().unwrap().check(&start.spec(), &look);
+}
+
+fn run(scheduler: impl Scheduler + 'static) {
+    Runner::new(scheduler, Config::new()).run(scenario);
 }
 
 #[test]
-fn files_are_linearizable_in_random_schedules() {
-    shuttle::check_random(|| scenario(1 << 20), SCHEDULES);
+fn programs_are_linearizable_in_random_schedules() {
+    run(RandomScheduler::new_from_seed(seed(), schedules()));
 }
 
 #[test]
-fn files_are_linearizable_in_schedules_of_few_switches() {
-    shuttle::check_pct(|| scenario(1 << 20), SCHEDULES, 3);
+fn programs_are_linearizable_in_schedules_drawn_evenly() {
+    run(UrwRandomScheduler::new_from_seed(seed(), schedules()));
 }
 
 #[test]
-fn files_are_linearizable_with_little_memory() {
-    shuttle::check_random(|| scenario(TIGHT_BYTES), SCHEDULES);
+fn programs_are_linearizable_in_schedules_of_2_switches() {
+    run(PctScheduler::new_from_seed(seed(), 2, schedules()));
+}
+
+#[test]
+fn programs_are_linearizable_in_schedules_of_3_switches() {
+    run(PctScheduler::new_from_seed(seed(), 3, schedules()));
+}
+
+#[test]
+fn programs_are_linearizable_in_schedules_of_4_switches() {
+    run(PctScheduler::new_from_seed(seed(), 4, schedules()));
+}
+
+#[test]
+fn programs_are_linearizable_in_schedules_of_5_switches() {
+    run(PctScheduler::new_from_seed(seed(), 5, schedules()));
+}
+
+/// The same schedule, the same run: what shuttle does not control would show as a difference.
+#[test]
+fn nothing_depends_on_what_the_scheduler_does_not_control() {
+    let random = RandomScheduler::new_from_seed(seed(), schedules() / 20);
+    run(UncontrolledNondeterminismCheckScheduler::new(random));
 }

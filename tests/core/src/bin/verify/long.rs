@@ -86,6 +86,11 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             about: "all tests again: random ones many times as long, programs at their real size",
             work: Work::Tests(tests),
         },
+        teeth(place, "loom", "each seeded bug that loom is to find is found"),
+        teeth(place, "shuttle", "each seeded bug that shuttle is to find is found"),
+        teeth(place, "sequences", "each seeded bug that sequences are to find is found"),
+        at_length(place, "loom", "every interleaving of all models of two threads"),
+        at_length(place, "shuttle", "the core on threads, in millions of schedules"),
         in_buckets(place, "strict", "mounts of buckets of our own server"),
         in_buckets(place, "strict-30ms", "the same, 30 ms away"),
         in_buckets(place, "moto", "mounts of buckets of moto"),
@@ -109,6 +114,29 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             work: Work::Command(place.cargo("run --release --bin vellum-bench -- check")),
         },
     ]
+}
+
+/// Tests of a checker of threads.
+fn threads(checker: &str) -> String {
+    format!("test --package vellum-tests-core --test {checker}")
+}
+
+/// What a checker finds in a core with bugs.
+fn teeth(place: &Place, checker: &'static str, about: &'static str) -> Step {
+    let (name, cfgs) = match checker {
+        "loom" => ("loom-teeth", &["core_loom", "core_bugs"][..]),
+        "shuttle" => ("shuttle-teeth", &["core_shuttle", "core_bugs"][..]),
+        _ => ("sequences-teeth", &["core_bugs"][..]),
+    };
+    let arguments = format!("{} -- bugs:: --nocapture", threads(checker));
+    Step { name, about, work: Work::Tests(place.cargo_with(cfgs, &arguments)) }
+}
+
+fn at_length(place: &Place, checker: &'static str, about: &'static str) -> Step {
+    let mut command = place.cargo_with(&[&format!("core_{checker}")], &threads(checker));
+    command.env(LONG.0, LONG.1);
+    let name = if checker == "loom" { "loom-long" } else { "shuttle-long" };
+    Step { name, about, work: Work::Tests(command) }
 }
 
 /// Tests of mounts that do not care where the repository lies, with it in buckets.

@@ -49,13 +49,14 @@ impl Place {
         cargo
     }
 
-    /// A call of cargo with a cfg of the sync door, which rebuilds everything: in a target
-    /// directory of its own.
-    pub(crate) fn cargo_with_cfg(&self, cfg: &str, arguments: &str) -> Command {
+    /// A call of cargo with cfgs of the core, which rebuild everything: in a target directory of
+    /// their own.
+    pub(crate) fn cargo_with(&self, cfgs: &[&str], arguments: &str) -> Command {
         let mut cargo = self.cargo(arguments);
-        let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-        cargo.env("RUSTFLAGS", format!("{flags} --cfg {cfg}").trim());
-        cargo.env("CARGO_TARGET_DIR", self.target.join(format!("target-{cfg}")));
+        let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cfgs.iter().for_each(|cfg| flags.push_str(&format!(" --cfg {cfg}")));
+        cargo.env("RUSTFLAGS", flags.trim());
+        cargo.env("CARGO_TARGET_DIR", self.target.join(format!("target-{}", cfgs.join("-"))));
         cargo
     }
 }

@@ -57,19 +57,18 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
         Step {
             name: "loom",
             about: "every interleaving of what threads share",
-            work: Work::Tests(
-                place.cargo_with_cfg("core_loom", "test --package vellum-tests-core --test loom"),
-            ),
+            work: Work::Tests(place.cargo_with(
+                &["core_loom"],
+                "test --package vellum-tests-core --test loom --test door",
+            )),
         },
         Step {
             name: "shuttle",
             about: "the core on threads, in random schedules",
-            work: Work::Tests(
-                place.cargo_with_cfg(
-                    "core_shuttle",
-                    "test --package vellum-tests-core --test shuttle",
-                ),
-            ),
+            work: Work::Tests(place.cargo_with(
+                &["core_shuttle"],
+                "test --package vellum-tests-core --test shuttle --test door",
+            )),
         },
     ]
 }

@@ -10,23 +10,26 @@ use vellum_core::format::{
 use vellum_core::machine::{Branch, Job, Machine, MountSpec, Product};
 use vellum_core::shapes::{
     Caller, Condition, Effect, Effects, Etag, Input, Name, Op, OpenFlags, Outcome, Reply, SetAttr,
-    StoreError, StoreOutcome, StoreRequest, WriteFlags, XattrMode,
+    StoreError, StoreOutcome, StoreRequest, WriteFlags,
 };
 use vellum_core::sync::{Arc, Mutex};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Now, Ticket, Time};
 
-const CAPABILITY: &[u8] = b"security.capability";
+use super::spec::{Ids, said, shown, text};
+
+pub const CAPABILITY: &[u8] = b"security.capability";
 const REF: &str = "refs/branches/main";
-const NOW: Now = Now { mono_ns: 1, wall: Time { ns: 1 } };
+pub const NOW: Now = Now { mono_ns: 1, wall: Time { ns: 1 } };
 
 /// A machine and the store below it, run by whoever holds the lock.
-pub(crate) struct World {
-    pub(crate) shared: Arc<Shared>,
+pub struct World {
+    pub shared: Arc<Shared>,
     driven: Mutex<Driven>,
-    pub(crate) ino: Ino,
-    pub(crate) fh: Fh,
+    pub ino: Ino,
+    pub fh: Fh,
+    pub ids: Ids,
     /// Whether each effect of a request is performed in a step of its own, by whoever comes by.
-    pub(crate) stepwise: bool,
+    pub stepwise: bool,
 }
 
 struct Driven {
@@ -35,11 +38,18 @@ struct Driven {
     tickets: u64,
     /// Effects not performed yet, and replies not taken yet.
     pending: VecDeque<Effect<Job>>,
+    /// Effects that are on their way until somebody lands them.
+    held: VecDeque<Effect<Job>>,
     replies: BTreeMap<Ticket, Result<Reply, Errno>>,
 }
 
-pub(crate) fn limits(memory_bytes: u64) -> Limits {
-    Limits { block_bytes: 8, memory_bytes, reserve_bytes: 0, handles: 2, ..Limits::default() }
+/// What loads and commits have beside what writes may take.
+const RESERVE_BYTES: u64 = 40;
+
+pub fn limits(memory_bytes: u64) -> Limits {
+    let memory_bytes = memory_bytes + RESERVE_BYTES;
+    let reserve_bytes = RESERVE_BYTES;
+    Limits { block_bytes: 8, memory_bytes, reserve_bytes, handles: 16, ..Limits::default() }
 }
 
 fn etag(body: &[u8]) -> Etag {
@@ -60,8 +70,8 @@ impl Driven {
         let owner = (0, 0);
         let spec = MountSpec { chunk_bytes: 64 << 10, read_only: false, base, branch, owner };
         let machine = Machine::new(spec, Arc::clone(&shared), NOW);
-        let (pending, replies) = (VecDeque::new(), BTreeMap::new());
-        (Self { machine, store, tickets: 0, pending, replies }, shared)
+        let (pending, held, replies) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
+        (Self { machine, store, tickets: 0, pending, held, replies }, shared)
     }
 
     /// Begins a request; its effects are not performed yet.
@@ -75,7 +85,19 @@ impl Driven {
     fn input(&mut self, input: Input<Product>) {
         let mut out = Effects::new();
         self.machine.step(NOW, input, &mut out);
-        self.pending.extend(out);
+        self.take(out);
+    }
+
+    /// Replies go out at once, as an adapter sends them; the rest is left to be performed.
+    fn take(&mut self, out: Effects<Job>) {
+        for effect in out {
+            match effect {
+                Effect::Reply(ticket, result) => {
+                    self.replies.insert(ticket, result);
+                }
+                effect => self.pending.push_back(effect),
+            }
+        }
     }
 
     /// Performs the oldest effect; whether there was one.
@@ -84,11 +106,8 @@ impl Driven {
         let (id, outcome) = match effect {
             Effect::Store(id, request) => (id, Outcome::Store(self.answer(request))),
             Effect::Compute(id, job) => (id, Outcome::Computed(job.run())),
-            Effect::Reply(ticket, result) => {
-                self.replies.insert(ticket, result);
-                return true;
-            }
-            Effect::Arm(..)
+            Effect::Reply(..)
+            | Effect::Arm(..)
             | Effect::InvalidateInode(_)
             | Effect::InvalidateName(..)
             | Effect::Report(_) => return true,
@@ -97,10 +116,15 @@ impl Driven {
         true
     }
 
+    /// A request, and as many effects as it takes to answer it.
     fn request(&mut self, op: Op) -> Result<Reply, Errno> {
         let ticket = self.begin(op);
-        while self.perform_one() {}
-        self.replies.remove(&ticket).unwrap()
+        loop {
+            if let Some(reply) = self.replies.remove(&ticket) {
+                return reply;
+            }
+            assert!(self.perform_one(), "no reply, and nothing to do");
+        }
     }
 
     fn answer(&mut self, request: StoreRequest) -> StoreOutcome {
@@ -129,7 +153,14 @@ impl Driven {
                     }
                 }
             }
-            StoreRequest::Head { .. } | StoreRequest::List { .. } | StoreRequest::Delete { .. } => {
+            StoreRequest::Head { key } => match self.store.get(&key) {
+                None => StoreOutcome::Failed(StoreError::NotFound),
+                Some(bytes) => {
+                    let (len, etag) = (bytes.len() as u64, etag(bytes));
+                    StoreOutcome::Found { len, crc32: None, etag }
+                }
+            },
+            StoreRequest::List { .. } | StoreRequest::Delete { .. } => {
                 StoreOutcome::Failed(StoreError::Unsupported)
             }
         }
@@ -140,29 +171,137 @@ fn name() -> Name {
     Name::from(&b"f"[..])
 }
 
-const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
+pub const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 
-fn create(name: &[u8]) -> Op {
+pub fn create(name: &[u8]) -> Op {
     let (name, caller) = (Name::from(name), Caller::default());
     Op::Create { parent: Ino::ROOT, name, mode: 0o644, flags: RW, caller }
 }
 
 impl World {
+    /// A mount with two open files, uncommitted.
+    pub fn of(files: [(&[u8], &[u8]); 2], memory_bytes: u64) -> Self {
+        let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: 0 };
+        let store = BTreeMap::from([(REF.to_owned(), body.encode())]);
+        let (mut driven, shared) = Driven::mount(store, limits(memory_bytes));
+        let [(f, fh), (g, gh)] = files.map(|(name, _)| match driven.request(create(name)) {
+            Ok(Reply::Created(attr, fh)) => (attr.ino, fh),
+            other => panic!("{other:?}"),
+        });
+        let world = Self::with(driven, shared, Ids { f, fh, g, gh });
+        for (fh, (_, data)) in [fh, gh].into_iter().zip(files) {
+            assert_eq!(world.write_to(fh, 0, data), Ok(data.len() as u32));
+        }
+        world
+    }
+
+    /// A fresh mount of the same store, with the same two files looked up and open.
+    pub fn remounted(&self, memory_bytes: u64) -> Self {
+        let store = self.driven.with(|d| d.store.clone());
+        let (mut driven, shared) = Driven::mount(store, limits(memory_bytes));
+        let [(f, fh), (g, gh)] = [b"f", b"g"].map(|name| {
+            let lookup = Op::Lookup { parent: Ino::ROOT, name: Name::from(&name[..]) };
+            let Ok(Reply::Entry(attr)) = driven.request(lookup) else { panic!("no file") };
+            let opened = driven.request(Op::Open { ino: attr.ino, flags: RW });
+            let Ok(Reply::Opened(fh)) = opened else { panic!("{opened:?}") };
+            (attr.ino, fh)
+        });
+        Self::with(driven, shared, Ids { f, fh, g, gh })
+    }
+
+    fn with(driven: Driven, shared: Arc<Shared>, ids: Ids) -> Self {
+        let (driven, stepwise) = (Mutex::new(driven), false);
+        Self { shared, driven, ino: ids.f, fh: ids.fh, ids, stepwise }
+    }
+
+    /// Performs effects until the next one puts an object below `prefix`.
+    pub fn run_until_put(&self, prefix: &str) {
+        let is_put = |driven: &Driven| {
+            let front = driven.pending.front();
+            front.is_some_and(|effect| match effect {
+                Effect::Store(_, StoreRequest::Put { key, .. }) => key.starts_with(prefix),
+                _ => false,
+            })
+        };
+        self.driven.with(|driven| {
+            while !is_put(driven) {
+                assert!(driven.perform_one(), "nothing is put below {prefix}");
+            }
+        });
+    }
+
+    /// A request as an adapter carries it out: on the fast path if it has one.
+    pub fn ask(&self, op: Op) -> Result<Reply, Errno> {
+        let fast = match &op {
+            Op::Write { fh, offset, data, .. } => {
+                return self.write_to(*fh, *offset, data).map(Reply::Written);
+            }
+            Op::Read { fh, offset, len } => {
+                let mut out = Vec::new();
+                match self.shared.try_read(*fh, *offset, *len, &mut out) {
+                    Fast::Done(()) => Some(Ok(Reply::Data(out))),
+                    Fast::Failed(errno) => Some(Err(errno)),
+                    Fast::Slow(_) => None,
+                }
+            }
+            Op::GetAttr { ino } => match self.shared.try_getattr(*ino) {
+                Fast::Done(attr) => Some(Ok(Reply::Attr(attr))),
+                Fast::Failed(errno) => Some(Err(errno)),
+                Fast::Slow(_) => None,
+            },
+            _ => None,
+        };
+        fast.unwrap_or_else(|| self.request(op))
+    }
+
+    /// What the tree shows in the end, and what the branch does; and whether a change of the tree
+    /// counts as none, or is not in the next commit.
+    pub fn look(&self) -> String {
+        self.finish();
+        let dirty = self.is_dirty();
+        let tree = shown(&mut |op| self.request(op));
+        let handle = said(&self.request(Op::Read { fh: self.ids.fh, offset: 0, len: 64 }));
+        let committed = self.shown_afresh();
+        let lost = if !dirty && tree != committed { " COUNTS AS NONE" } else { "" };
+        let mut look = format!("{tree} fh={handle} / {committed}{lost}");
+        self.request(commit()).unwrap();
+        let next = self.shown_afresh();
+        if next != tree {
+            look.push_str(&format!(" LOST: {next}"));
+        }
+        look
+    }
+
+    /// What a fresh mount of the same store shows. The same ref, the same snapshot: for loom, which
+    /// asks often, it is looked at once.
+    fn shown_afresh(&self) -> String {
+        static SHOWN: std::sync::Mutex<BTreeMap<Vec<u8>, String>> =
+            std::sync::Mutex::new(BTreeMap::new());
+        let store = self.driven.with(|d| d.store.clone());
+        let head = store[REF].clone();
+        if let Some(shown) = SHOWN.lock().unwrap().get(&head).filter(|_| cfg!(core_loom)) {
+            return shown.clone();
+        }
+        let (mut driven, _shared) = Driven::mount(store, limits(1 << 20));
+        let text = shown(&mut |op| driven.request(op));
+        SHOWN.lock().unwrap().insert(head, text.clone());
+        text
+    }
+
     /// A mount with one open file that holds `content`, uncommitted.
-    pub(crate) fn dirty(content: &[u8], memory_bytes: u64) -> Self {
+    pub fn dirty(content: &[u8], memory_bytes: u64) -> Self {
         let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: 0 };
         let store = BTreeMap::from([(REF.to_owned(), body.encode())]);
         let (mut driven, shared) = Driven::mount(store, limits(memory_bytes));
         let op = create(&name());
         let Ok(Reply::Created(attr, fh)) = driven.request(op) else { panic!("no file") };
-        let (driven, stepwise) = (Mutex::new(driven), false);
-        let world = Self { shared, driven, ino: attr.ino, fh, stepwise };
+        let world = Self::with(driven, shared, Ids { f: attr.ino, fh, g: attr.ino, gh: fh });
         assert_eq!(world.write(0, content), Ok(content.len() as u32));
         world
     }
 
     /// A mount with one open file that the snapshot holds, and memory does not.
-    pub(crate) fn cold(content: &[u8]) -> Self {
+    pub fn cold(content: &[u8]) -> Self {
         let world = Self::dirty(content, 1 << 20);
         world.request(commit()).unwrap();
         let store = world.driven.with(|d| d.store.clone());
@@ -172,26 +311,18 @@ impl World {
         let flags = OpenFlags { read: true, write: true, truncate: false };
         let opened = driven.request(Op::Open { ino: attr.ino, flags });
         let Ok(Reply::Opened(fh)) = opened else { panic!("not opened") };
-        Self { shared, driven: Mutex::new(driven), ino: attr.ino, fh, stepwise: false }
+        Self::with(driven, shared, Ids { f: attr.ino, fh, g: attr.ino, gh: fh })
     }
 
     /// A mount with one open file that is committed, and in memory.
-    pub(crate) fn clean(content: &[u8], memory_bytes: u64) -> Self {
+    pub fn clean(content: &[u8], memory_bytes: u64) -> Self {
         let world = Self::dirty(content, memory_bytes);
         world.request(commit()).unwrap();
         world
     }
 
-    /// One more file; its handle.
-    pub(crate) fn create(&self, name: &[u8]) -> (Ino, Fh) {
-        match self.request(create(name)) {
-            Ok(Reply::Created(attr, fh)) => (attr.ino, fh),
-            other => panic!("{other:?}"),
-        }
-    }
-
     /// Opens the file once more.
-    pub(crate) fn open(&self) -> Fh {
+    pub fn open(&self) -> Fh {
         match self.request(Op::Open { ino: self.ino, flags: RW }) {
             Ok(Reply::Opened(fh)) => fh,
             other => panic!("{other:?}"),
@@ -199,17 +330,28 @@ impl World {
     }
 
     /// Begins a request that is not answered before [`Self::finish`].
-    pub(crate) fn begin(&self, op: Op) {
+    pub fn begin(&self, op: Op) {
         self.driven.with(|driven| driven.begin(op));
     }
 
+    /// What has to be performed now stays on its way until [`Self::land`].
+    pub fn hold(&self) {
+        self.driven.with(|driven| driven.held.append(&mut driven.pending));
+    }
+
+    /// Performs what was held, after all else.
+    pub fn land(&self) {
+        self.driven.with(|driven| driven.pending.append(&mut driven.held));
+        self.finish();
+    }
+
     /// Performs all effects, each in a step of its own.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         while self.driven.with(Driven::perform_one) {}
     }
 
     /// A request, with all that it takes.
-    pub(crate) fn request(&self, op: Op) -> Result<Reply, Errno> {
+    pub fn request(&self, op: Op) -> Result<Reply, Errno> {
         if !self.stepwise {
             return self.driven.with(|driven| driven.request(op));
         }
@@ -227,12 +369,12 @@ impl World {
     }
 
     /// Writes as an adapter does: the fast verb, prepared once, then the slow way.
-    pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<u32, Errno> {
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<u32, Errno> {
         self.write_to(self.fh, offset, data)
     }
 
     /// The same, through any handle.
-    pub(crate) fn write_to(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<u32, Errno> {
+    pub fn write_to(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<u32, Errno> {
         let flags = WriteFlags::default();
         let verb = || self.shared.try_write(fh, NOW.wall, offset, data, flags);
         let mut fast = verb();
@@ -240,7 +382,7 @@ impl World {
             let again = self.driven.with(|driven| {
                 let mut out = Effects::new();
                 let again = driven.machine.prepare(NOW, fh, why, &mut out);
-                driven.pending.extend(out);
+                driven.take(out);
                 again
             });
             if again {
@@ -261,12 +403,12 @@ impl World {
     }
 
     /// Everything the file holds, as text: digits of zero bytes as `.`.
-    pub(crate) fn content(&self) -> String {
+    pub fn content(&self) -> String {
         self.content_of(self.fh)
     }
 
     /// The same, through any handle.
-    pub(crate) fn content_of(&self, fh: Fh) -> String {
+    pub fn content_of(&self, fh: Fh) -> String {
         let mut out = Vec::new();
         let bytes = match self.shared.try_read(fh, 0, 64, &mut out) {
             Fast::Done(()) => out,
@@ -279,19 +421,12 @@ impl World {
         text(&bytes)
     }
 
-    pub(crate) fn resize(&self, size: u64) {
+    pub fn resize(&self, size: u64) {
         let set = SetAttr { size: Some(size), ..SetAttr::default() };
         self.request(Op::SetAttr { ino: self.ino, set }).unwrap();
     }
 
-    pub(crate) fn size(&self) -> u64 {
-        match self.shared.try_getattr(self.ino) {
-            Fast::Done(attr) => attr.size,
-            Fast::Failed(_) | Fast::Slow(_) => panic!("the file is there"),
-        }
-    }
-
-    pub(crate) fn is_dirty(&self) -> bool {
+    pub fn is_dirty(&self) -> bool {
         match self.request(Op::Status).unwrap() {
             Reply::Status(status) => status.dirty,
             other => panic!("{other:?}"),
@@ -299,7 +434,7 @@ impl World {
     }
 
     /// What the snapshot says of the file.
-    pub(crate) fn record(&self) -> Arc<Inode> {
+    pub fn record(&self) -> Arc<Inode> {
         let store = self.driven.with(|d| d.store.clone());
         let snapshot = RefBody::decode(&store[REF]).unwrap().snapshot.unwrap();
         let key = object_key(ObjectKind::Snapshot, &ObjectName::first(snapshot));
@@ -314,65 +449,8 @@ impl World {
             other => panic!("{other:?}"),
         }
     }
-
-    /// Gives the file a capability, which a write takes away.
-    pub(crate) fn grant(&self) {
-        let (name, value) = (Name::from(CAPABILITY), Name::from(&b"all"[..]));
-        let mode = XattrMode::Either;
-        self.request(Op::SetXattr { ino: self.ino, name, value, mode }).unwrap();
-    }
-
-    pub(crate) fn has_capability(&self) -> bool {
-        self.driven.with(|driven| has_capability(driven, self.ino))
-    }
-
-    /// Whether the file has a capability in a fresh mount of the same store.
-    pub(crate) fn committed_capability(&self) -> bool {
-        let store = self.driven.with(|d| d.store.clone());
-        let (mut driven, shared) = Driven::mount(store, limits(1 << 20));
-        let lookup = Op::Lookup { parent: Ino::ROOT, name: name() };
-        let Ok(Reply::Entry(attr)) = driven.request(lookup) else { panic!("no file") };
-        drop(shared);
-        has_capability(&mut driven, attr.ino)
-    }
-
-    /// What a fresh mount of the same store shows.
-    pub(crate) fn committed(&self) -> String {
-        self.committed_as(&name())
-    }
-
-    /// The same, of any file.
-    pub(crate) fn committed_as(&self, name: &[u8]) -> String {
-        let store = self.driven.with(|d| d.store.clone());
-        let (mut driven, shared) = Driven::mount(store, limits(1 << 20));
-        let lookup = Op::Lookup { parent: Ino::ROOT, name: Name::from(name) };
-        let Ok(Reply::Entry(attr)) = driven.request(lookup) else { return "absent".to_owned() };
-        let flags = OpenFlags { read: true, write: false, truncate: false };
-        let opened = driven.request(Op::Open { ino: attr.ino, flags });
-        let Ok(Reply::Opened(fh)) = opened else { panic!("not opened") };
-        let read = driven.request(Op::Read { fh, offset: 0, len: 64 });
-        drop(shared);
-        match read {
-            Ok(Reply::Data(bytes)) => text(&bytes),
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
-pub(crate) fn commit() -> Op {
+pub fn commit() -> Op {
     Op::Commit { author: "a".to_owned(), message: "m".to_owned(), attempt: 7 }
-}
-
-fn has_capability(driven: &mut Driven, ino: Ino) -> bool {
-    match driven.request(Op::GetXattr { ino, name: Name::from(CAPABILITY) }) {
-        Ok(_) => true,
-        Err(errno) => {
-            assert_eq!(errno, Errno::NoData);
-            false
-        }
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| if *b == 0 { '.' } else { char::from(*b) }).collect()
 }
