@@ -249,7 +249,7 @@ fn long_file() -> (TempDir, PathBuf) {
     let source = dir.path().join("source");
     fs::create_dir(&source).unwrap();
     let file = File::create(source.join("long")).unwrap();
-    for chunk in 0..64 {
+    for chunk in 0..128 {
         file.write_all_at(&[7; 4 << 20], chunk << 22).unwrap();
     }
     import(&source, &repo);
@@ -290,12 +290,13 @@ fn a_long_file_is_written_in_bounded_memory_and_a_signal_ends_it() {
     let mut command = vellum(["cat", text(&repo), "long"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    let mut most = vec![0; 200 << 20];
+    let mut most = vec![0; 400 << 20];
     stdout.read_exact(&mut most).unwrap();
     assert!(most.iter().all(|byte| *byte == 7));
     let peak = peak_mib(&child);
     println!("{peak} MiB");
-    assert!(peak < 160, "{peak} MiB");
+    // 64 MiB are read ahead, and the allocator keeps about as much again.
+    assert!(peak < 240, "{peak} MiB");
     // Nobody reads, and it waits with a full pipe.
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -87,7 +87,12 @@ impl Player {
         self.seat.streams.clear();
         let reply = self.send(&Op::Status, false);
         match reply {
-            Ok(Reply::Status(status)) if !status.dirty => self.walk(),
+            Ok(Reply::Status(status)) if !status.dirty => {
+                let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
+                let outcome = self.walk();
+                self.world.store.faults = faults;
+                outcome
+            }
             other => Err(format!("after all was taken back: {other:?}")),
         }
     }
