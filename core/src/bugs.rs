@@ -3,9 +3,23 @@
 
 use std::cell::Cell;
 
-/// A bug, named by what is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+/// The list of bugs, once for the type and once for all of them.
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A bug, named by what is wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+bugs! {
     /// A write reads the epoch before it has the file's lock.
     EpochBeforeLock,
     /// A write is carried out in two steps.
@@ -40,47 +54,27 @@ pub enum Bug {
     LostWakeUp,
     /// The budget is read in one step, and set in the next.
     BudgetInTwoSteps,
-    /// A write takes room block by block, and may stop half way.
-    WriteBlockByBlock,
     /// A truncate keeps the bytes past the end.
     TruncateKeepsTail,
     /// A forgotten inode goes although handles are open.
     FreesOpenFile,
 }
 
-impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 20] = [
-        Self::EpochBeforeLock,
-        Self::TornWrite,
-        Self::TornRead,
-        Self::SizeAfterData,
-        Self::GuardOutsideLock,
-        Self::StatAfterUnlock,
-        Self::SlotWithoutGeneration,
-        Self::LoadOverWrite,
-        Self::StaleLoad,
-        Self::EvictsDirty,
-        Self::EvictsSealed,
-        Self::CleanAtAdopt,
-        Self::UnsealForgetsDirty,
-        Self::ForgetsRegister,
-        Self::CutWithoutEpoch,
-        Self::LostWakeUp,
-        Self::BudgetInTwoSteps,
-        Self::WriteBlockByBlock,
-        Self::TruncateKeepsTail,
-        Self::FreesOpenFile,
-    ];
-}
-
 thread_local! {
     static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-/// Switches a bug on, and any other off, on this thread.
-pub fn switch(bug: Option<Bug>) {
-    ACTIVE.set(bug);
+/// Switches a bug on, and any other off, on this thread; the one that was on.
+pub fn switch(bug: Option<Bug>) -> Option<Bug> {
+    ACTIVE.replace(bug)
+}
+
+/// Does something without any bug.
+pub fn without<R>(f: impl FnOnce() -> R) -> R {
+    let bug = switch(None);
+    let made = f();
+    switch(bug);
+    made
 }
 
 pub(crate) fn is(bug: Bug) -> bool {

@@ -65,15 +65,11 @@ impl State {
         if need > self.credit && around.budget.is_pressed() {
             return Err(Slow(Why::Pressed));
         }
-        let whole = !seeded!(WriteBlockByBlock);
-        if whole && !self.reserve(around, need, false) {
+        if !self.reserve(around, need, false) {
             return Err(Slow(Why::NoRoom(need)));
         }
         let mut rest = data;
         for part in split(range, self.block_bytes) {
-            if !whole && !self.reserve(around, self.need_bytes(&part), false) {
-                return Err(Slow(Why::NoRoom(need)));
-            }
             let (head, tail) = rest.split_at(part.len());
             self.put(&part, head, true);
             rest = tail;

@@ -9,6 +9,9 @@ use crate::shapes::{Allocate, Attr, Spans, Whence, WriteFlags};
 use crate::sync::RwLock;
 use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
 
+#[cfg(core_bugs)]
+mod wrong;
+
 const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
 const GROUP_EXEC: u32 = 0o0010;
@@ -128,13 +131,9 @@ impl File {
     /// Copies what is at `offset` into `out`: `len` bytes, or fewer at the end.
     #[inline]
     pub(crate) fn read(&self, offset: u64, len: u32, out: &mut Vec<u8>) -> Result<(), Slow> {
-        if seeded!(TornRead) {
-            let mut rest = Vec::new();
-            self.state.read(|s| s.read(offset, len / 8, out))?;
-            let at = offset + u64::from(len / 8);
-            self.state.read(|s| s.read(at, len - len / 8, &mut rest))?;
-            out.append(&mut rest);
-            return Ok(());
+        #[cfg(core_bugs)]
+        if let Some(wrong) = self.wrong_read(offset, len, out) {
+            return wrong;
         }
         self.state.read(|s| s.read(offset, len, out))
     }
@@ -150,22 +149,9 @@ impl File {
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<u32, WriteError> {
-        if seeded!(TornWrite) && data.len() > 4 {
-            let (head, tail) = data.split_at(4);
-            self.state.write(|s| s.write(around, epoch(), wall, offset, head, flags))?;
-            let at = offset + 4;
-            let len = self.state.write(|s| s.write(around, epoch(), wall, at, tail, flags))?;
-            return Ok(len + 4);
-        }
-        if seeded!(SizeAfterData) && offset + data.len() as u64 > self.size() {
-            let size = self.size();
-            self.state.write(|s| {
-                let len = s.write(around, epoch(), wall, offset, data, flags)?;
-                s.size = size;
-                Ok(len)
-            })?;
-            self.state.write(|s| s.size = s.size.max(offset + data.len() as u64));
-            return Ok(data.len() as u32);
+        #[cfg(core_bugs)]
+        if let Some(wrong) = self.wrong_write(around, &epoch, wall, offset, data, flags) {
+            return wrong;
         }
         let before = seeded!(EpochBeforeLock).then(&epoch);
         let unguarded = seeded!(GuardOutsideLock) && self.state.read(|s| !s.guarded);

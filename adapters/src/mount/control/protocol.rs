@@ -280,7 +280,7 @@ pub(in crate::mount) struct ChangeAnswer {
     /// The inode number of that directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mount) below: Option<u64>,
-    /// The path's bytes in hexadecimal, when it is not UTF-8.
+    /// The path's bytes in hexadecimal, when it is not UTF-8: from the root or that directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::mount) path_hex: Option<String>,
     /// `added`, `modified`, `attributes` or `deleted`.
@@ -401,6 +401,8 @@ mod tests {
 
     use std::sync::Arc;
 
+    use vellum_core::words::Ino;
+
     use super::*;
 
     #[test]
@@ -444,7 +446,10 @@ mod tests {
             send_bytes: 1,
         };
         let answer = ChangeAnswer::from(&change);
-        assert_eq!(answer.path, "a/\u{fffd}");
+        assert_eq!((answer.path.as_str(), answer.below), ("a/\u{fffd}", None));
+        assert_eq!(answer.path_hex.as_deref(), Some("612fff"));
+        let answer = ChangeAnswer::from(&Change { below: Some(Ino(7)), ..change });
+        assert_eq!((answer.path.as_str(), answer.below), ("<inode 7>/a/\u{fffd}", Some(7)));
         assert_eq!(answer.path_hex.as_deref(), Some("612fff"));
     }
 }

@@ -168,11 +168,10 @@ impl Machine {
         };
         let mut done = allocate();
         if done == Err(Errno::NoSpc) {
-            // A hole may need bitmaps; there is room for them once something has gone, unless
-            // threads are faster.
-            if self.engine.room_for_write(hole_bytes(shared.limits.block_bytes)) {
-                done = allocate();
-            }
+            // A hole may need bitmaps, for which it may use the reserve; there is room for them
+            // once something has gone, unless threads are faster.
+            self.engine.room_for_write(hole_bytes(shared.limits.block_bytes));
+            done = allocate();
             if done == Err(Errno::NoSpc) {
                 return Err(self.out_of_room(cx));
             }

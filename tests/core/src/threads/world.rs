@@ -272,14 +272,16 @@ impl World {
         look
     }
 
-    /// What a fresh mount of the same store shows. The same ref, the same snapshot: for loom, which
-    /// asks often, it is looked at once.
+    /// What a fresh mount of the same store shows. For loom, which asks often, the same ref and the
+    /// same objects are looked at once.
     fn shown_afresh(&self) -> String {
-        static SHOWN: std::sync::Mutex<BTreeMap<Vec<u8>, String>> =
-            std::sync::Mutex::new(BTreeMap::new());
+        type Shown = BTreeMap<(Vec<u8>, Vec<String>), String>;
+        static SHOWN: std::sync::Mutex<Shown> = std::sync::Mutex::new(Shown::new());
         let store = self.driven.with(|d| d.store.clone());
-        let head = store[REF].clone();
-        if let Some(shown) = SHOWN.lock().unwrap().get(&head).filter(|_| cfg!(core_loom)) {
+        // Objects are named by what is in them.
+        let head = (store[REF].clone(), store.keys().cloned().collect());
+        let may_know = cfg!(core_loom) && !cfg!(core_bugs);
+        if let Some(shown) = SHOWN.lock().unwrap().get(&head).filter(|_| may_know) {
             return shown.clone();
         }
         let (mut driven, _shared) = Driven::mount(store, limits(1 << 20));

@@ -13,6 +13,7 @@ use crate::golden;
 use crate::report::{self, Row};
 use vellum_tests_core::threads::start::Start;
 use vellum_tests_core::threads::verbs::Verb;
+use vellum_tests_core::threads::world::World;
 
 /// What one thread does; what it says of it.
 type Task<W> = Arc<dyn Fn(&W) -> String + Send + Sync>;
@@ -24,7 +25,7 @@ pub(crate) const PREEMPTIONS: usize = 3;
 /// Models of two threads that are known to have no more interleavings than this, both orders
 /// together, are exhaustive each time, and the others in the long tier. Those of three threads have
 /// one preemption more there.
-const MANY: u64 = 2_000;
+pub(crate) const MANY: u64 = 2_000;
 
 /// Whether all models are to be exhaustive, however long it takes.
 pub(crate) fn is_long() -> bool {
@@ -36,7 +37,7 @@ pub(crate) fn is_long() -> bool {
 /// must be seen.
 pub(crate) fn linear(name: &str, start: Start, threads: &[&[Verb]]) {
     let expected = outcomes(start, threads);
-    let task = |verbs: &&[Verb]| -> Task<vellum_tests_core::threads::world::World> {
+    let task = |verbs: &&[Verb]| -> Task<World> {
         let verbs = verbs.to_vec();
         Arc::new(move |world| {
             let said: Vec<String> = verbs.iter().map(|verb| verb.run(world)).collect();
@@ -45,12 +46,7 @@ pub(crate) fn linear(name: &str, start: Start, threads: &[&[Verb]]) {
     };
     let tasks = threads.iter().map(task).collect();
     let model = Model::new(name, threads.len());
-    model.check(
-        move || start.world(),
-        tasks,
-        vellum_tests_core::threads::world::World::look,
-        &expected,
-    );
+    model.check(move || start.world(), tasks, World::look, &expected);
 }
 
 /// What may come of it: one outcome for each order of the verbs that keeps each thread's own.
@@ -185,7 +181,8 @@ impl Model {
         builder.max_branches = 20_000;
         builder.preemption_bound = self.bound;
         builder.check(move || {
-            let world = loom::sync::Arc::new(make());
+            RUN.set(RUN.get() + 1);
+            let world = loom::sync::Arc::new(without_bugs(&make));
             let spawn = |at: &usize| {
                 let (world, task) = (loom::sync::Arc::clone(&world), Arc::clone(&tasks[*at]));
                 (*at, thread::spawn(move || task(&world)))
@@ -196,7 +193,6 @@ impl Model {
                 said[at] = handle.join().unwrap();
             }
             *counted.lock().unwrap() += 1;
-            RUN.set(RUN.get() + 1);
             let outcome = outcome(said, look(&world));
             assert!(
                 expected.contains(&outcome),
@@ -211,6 +207,14 @@ impl Model {
 
 /// The name of models of which no count is kept: a seeded bug changes it.
 pub(crate) const UNCOUNTED: &str = "not counted";
+
+/// A mount is made by a core without bugs.
+fn without_bugs<W>(make: impl Fn() -> W) -> W {
+    #[cfg(core_bugs)]
+    return vellum_core::bugs::without(make);
+    #[cfg(not(core_bugs))]
+    make()
+}
 
 /// How an outcome is spelled.
 pub(crate) fn say(value: impl Debug) -> String {

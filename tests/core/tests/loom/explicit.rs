@@ -268,7 +268,7 @@ pub(crate) fn a_new_handle_in_an_old_slot_is_another() {
     );
 }
 
-/// A machine that failed refuses writes ‖ write ‖ the end of an upload.
+/// A machine that failed refuses writes ‖ write.
 #[test]
 fn s26_after_a_shutdown_nothing_is_written() {
     fn begun() -> World {

@@ -1,4 +1,4 @@
-//! Exhaustive models of what threads share, under loom: `--cfg core_loom` builds only.
+//! Models of what threads share, under loom: `--cfg core_loom` builds only.
 //!
 //! Each model runs in both orders of spawning, and asserts the SET of its outcomes: what every
 //! permutation of its verbs gives, and nothing else.

@@ -76,7 +76,10 @@ impl History {
     fn was_busy(&self, thread: usize, done: &Done) -> bool {
         let others = self.threads.iter().enumerate().filter(|(other, _)| *other != thread);
         let meets = |other: &Done| {
-            other.verb.name == COMMIT.name && other.start < done.end && done.start < other.end
+            other.verb.name == COMMIT.name
+                && other.said != BUSY
+                && other.start < done.end
+                && done.start < other.end
         };
         done.verb.name == COMMIT.name
             && done.said == BUSY

@@ -16,8 +16,9 @@ use steps::{Step, Work};
 use totals::Totals;
 
 const USAGE: &str = "usage: cargo verify [fast|long [STEP…]]
-  fast  formatting, lints, all tests, the exhaustive models of what threads share (default)
-  long  these and: licences and advisories, long random runs, fsx, pjdfstest, benchmarks;
+  fast  formatting, lints, all tests, the models of what threads share (default)
+  long  these and: licences and advisories, long random runs, all models and schedules of threads
+        and the bugs that they find, fsx, pjdfstest, benchmarks;
         or only the steps that are named, after `needs` and `build`";
 
 /// How a step ended.

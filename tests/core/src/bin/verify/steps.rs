@@ -56,7 +56,7 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
         Step { name: "tests", about: "everything but the models", work: Work::Tests(tests) },
         Step {
             name: "loom",
-            about: "every interleaving of what threads share",
+            about: "interleavings of what threads share",
             work: Work::Tests(place.cargo_with(
                 &["core_loom"],
                 "test --package vellum-tests-core --test loom --test door",
