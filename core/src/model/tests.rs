@@ -366,3 +366,25 @@ fn xattrs_end_where_they_could_not_be_listed_or_stored() {
     }
     assert_eq!(m.apply(at(2), &set(format!("user.{:0245}", 14), XATTR_MAX)), Err(Errno::NoSpc));
 }
+
+#[test]
+fn what_is_discarded_is_as_the_base_has_it_and_what_is_held_lives_on_without_a_name() {
+    let mut model = fresh();
+    let write = |model: &mut Model, fh: Fh, text: &str| {
+        let (data, flags) = (text.as_bytes().to_vec(), WriteFlags::default());
+        model.apply(at(2), &Op::Write { fh, offset: 0, data, flags }).unwrap();
+    };
+    let read = |model: &mut Model, fh: Fh| model.apply(at(2), &Op::Read { fh, offset: 0, len: 9 });
+    let (_, old) = create(&mut model, Ino::ROOT, "old");
+    write(&mut model, old, "base");
+    let base = model.committed();
+    write(&mut model, old, "edit");
+    let (ino, new) = create(&mut model, Ino::ROOT, "new");
+    write(&mut model, new, "mine");
+    model.apply(at(2), &Op::Unlink { parent: Ino::ROOT, name: name("old") }).unwrap();
+    model.discard(&base);
+    assert_eq!(model.committed(), base);
+    assert_eq!(read(&mut model, old), Ok(Reply::Data(b"base".to_vec())));
+    assert_eq!(read(&mut model, new), Ok(Reply::Data(b"mine".to_vec())));
+    assert_eq!(entry(model.apply(at(2), &Op::GetAttr { ino })).links, 0);
+}

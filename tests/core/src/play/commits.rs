@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vellum_core::model::{Body, Model, Tree};
+use vellum_core::model::{Body, Tree};
 use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
 use vellum_sim::mount;
@@ -83,7 +83,7 @@ impl Player {
         let Ok(Reply::Diff(_)) = reply else { return Err(format!("discard: {reply:?}")) };
         let tree = self.committed.clone();
         self.seat.map.remount(|ino| tree.get(ino).is_some());
-        self.seat.model = Model::new(&self.limits(), tree);
+        self.seat.model.discard(&tree);
         self.seat.streams.clear();
         let reply = self.send(&Op::Status, false);
         match reply {

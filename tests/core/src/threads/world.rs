@@ -25,8 +25,6 @@ pub const NOW: Now = Now { mono_ns: 1, wall: Time { ns: 1 } };
 pub struct World {
     pub shared: Arc<Shared>,
     driven: Mutex<Driven>,
-    pub ino: Ino,
-    pub fh: Fh,
     pub ids: Ids,
     /// Whether each effect of a request is performed in a step of its own, by whoever comes by.
     pub stepwise: bool,
@@ -35,6 +33,8 @@ pub struct World {
 struct Driven {
     machine: Machine,
     store: BTreeMap<String, Vec<u8>>,
+    /// Puts that are refused: of keys that begin with this.
+    refused: Option<&'static str>,
     tickets: u64,
     /// Effects not performed yet, and replies not taken yet.
     pending: VecDeque<Effect<Job>>,
@@ -71,7 +71,7 @@ impl Driven {
         let spec = MountSpec { chunk_bytes: 64 << 10, read_only: false, base, branch, owner };
         let machine = Machine::new(spec, Arc::clone(&shared), NOW);
         let (pending, held, replies) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
-        (Self { machine, store, tickets: 0, pending, held, replies }, shared)
+        (Self { machine, store, refused: None, tickets: 0, pending, held, replies }, shared)
     }
 
     /// Begins a request; its effects are not performed yet.
@@ -91,11 +91,10 @@ impl Driven {
     /// Replies go out at once, as an adapter sends them; the rest is left to be performed.
     fn take(&mut self, out: Effects<Job>) {
         for effect in out {
-            match effect {
-                Effect::Reply(ticket, result) => {
-                    self.replies.insert(ticket, result);
-                }
-                effect => self.pending.push_back(effect),
+            if let Effect::Reply(ticket, result) = effect {
+                self.replies.insert(ticket, result);
+            } else {
+                self.pending.push_back(effect);
             }
         }
     }
@@ -138,6 +137,9 @@ impl Driven {
                     StoreOutcome::Got { body: body.into(), etag: etag(bytes) }
                 }
             },
+            StoreRequest::Put { key, .. } if self.refused.is_some_and(|it| key.starts_with(it)) => {
+                StoreOutcome::Failed(StoreError::Denied)
+            }
             StoreRequest::Put { key, body, condition } => {
                 let body: Vec<u8> = body.iter().flat_map(|s| s.as_bytes()).copied().collect();
                 let held = self.store.get(&key).map(|held| etag(held));
@@ -211,17 +213,17 @@ impl World {
 
     fn with(driven: Driven, shared: Arc<Shared>, ids: Ids) -> Self {
         let (driven, stepwise) = (Mutex::new(driven), false);
-        Self { shared, driven, ino: ids.f, fh: ids.fh, ids, stepwise }
+        Self { shared, driven, ids, stepwise }
     }
 
     /// Performs effects until the next one puts an object below `prefix`.
     pub fn run_until_put(&self, prefix: &str) {
         let is_put = |driven: &Driven| {
-            let front = driven.pending.front();
-            front.is_some_and(|effect| match effect {
-                Effect::Store(_, StoreRequest::Put { key, .. }) => key.starts_with(prefix),
-                _ => false,
-            })
+            let Some(Effect::Store(_, StoreRequest::Put { key, .. })) = driven.pending.front()
+            else {
+                return false;
+            };
+            key.starts_with(prefix)
         };
         self.driven.with(|driven| {
             while !is_put(driven) {
@@ -231,6 +233,7 @@ impl World {
     }
 
     /// A request as an adapter carries it out: on the fast path if it has one.
+    #[allow(clippy::wildcard_enum_match_arm)]
     pub fn ask(&self, op: Op) -> Result<Reply, Errno> {
         let fast = match &op {
             Op::Write { fh, offset, data, .. } => {
@@ -290,42 +293,26 @@ impl World {
         text
     }
 
-    /// A mount with one open file that holds `content`, uncommitted.
+    /// A mount whose file `f` holds `content`, uncommitted, and whose other is empty.
     pub fn dirty(content: &[u8], memory_bytes: u64) -> Self {
-        let body = RefBody { generation: 0, snapshot: None, gc_epoch: 0, attempt: 0 };
-        let store = BTreeMap::from([(REF.to_owned(), body.encode())]);
-        let (mut driven, shared) = Driven::mount(store, limits(memory_bytes));
-        let op = create(&name());
-        let Ok(Reply::Created(attr, fh)) = driven.request(op) else { panic!("no file") };
-        let world = Self::with(driven, shared, Ids { f: attr.ino, fh, g: attr.ino, gh: fh });
-        assert_eq!(world.write(0, content), Ok(content.len() as u32));
-        world
+        Self::of([(b"f", content), (b"g", b"")], memory_bytes)
     }
 
-    /// A mount with one open file that the snapshot holds, and memory does not.
-    pub fn cold(content: &[u8]) -> Self {
-        let world = Self::dirty(content, 1 << 20);
-        world.request(commit()).unwrap();
-        let store = world.driven.with(|d| d.store.clone());
-        let (mut driven, shared) = Driven::mount(store, limits(1 << 20));
-        let lookup = Op::Lookup { parent: Ino::ROOT, name: name() };
-        let Ok(Reply::Entry(attr)) = driven.request(lookup) else { panic!("no file") };
-        let flags = OpenFlags { read: true, write: true, truncate: false };
-        let opened = driven.request(Op::Open { ino: attr.ino, flags });
-        let Ok(Reply::Opened(fh)) = opened else { panic!("not opened") };
-        Self::with(driven, shared, Ids { f: attr.ino, fh, g: attr.ino, gh: fh })
-    }
-
-    /// A mount with one open file that is committed, and in memory.
+    /// The same, committed, and in memory.
     pub fn clean(content: &[u8], memory_bytes: u64) -> Self {
         let world = Self::dirty(content, memory_bytes);
         world.request(commit()).unwrap();
         world
     }
 
+    /// The same, and not in memory.
+    pub fn cold(content: &[u8]) -> Self {
+        Self::clean(content, 1 << 20).remounted(1 << 20)
+    }
+
     /// Opens the file once more.
     pub fn open(&self) -> Fh {
-        match self.request(Op::Open { ino: self.ino, flags: RW }) {
+        match self.request(Op::Open { ino: self.ids.f, flags: RW }) {
             Ok(Reply::Opened(fh)) => fh,
             other => panic!("{other:?}"),
         }
@@ -334,6 +321,11 @@ impl World {
     /// Begins a request that is not answered before [`Self::finish`].
     pub fn begin(&self, op: Op) {
         self.driven.with(|driven| driven.begin(op));
+    }
+
+    /// From here on the store refuses to put what lies below a prefix, if any.
+    pub fn refuse(&self, prefix: Option<&'static str>) {
+        self.driven.with(|driven| driven.refused = prefix);
     }
 
     /// What has to be performed now stays on its way until [`Self::land`].
@@ -372,10 +364,11 @@ impl World {
 
     /// Writes as an adapter does: the fast verb, prepared once, then the slow way.
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<u32, Errno> {
-        self.write_to(self.fh, offset, data)
+        self.write_to(self.ids.fh, offset, data)
     }
 
     /// The same, through any handle.
+    #[allow(clippy::wildcard_enum_match_arm)]
     pub fn write_to(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<u32, Errno> {
         let flags = WriteFlags::default();
         let verb = || self.shared.try_write(fh, NOW.wall, offset, data, flags);
@@ -406,10 +399,11 @@ impl World {
 
     /// Everything the file holds, as text: digits of zero bytes as `.`.
     pub fn content(&self) -> String {
-        self.content_of(self.fh)
+        self.content_of(self.ids.fh)
     }
 
     /// The same, through any handle.
+    #[allow(clippy::wildcard_enum_match_arm)]
     pub fn content_of(&self, fh: Fh) -> String {
         let mut out = Vec::new();
         let bytes = match self.shared.try_read(fh, 0, 64, &mut out) {
@@ -425,9 +419,10 @@ impl World {
 
     pub fn resize(&self, size: u64) {
         let set = SetAttr { size: Some(size), ..SetAttr::default() };
-        self.request(Op::SetAttr { ino: self.ino, set }).unwrap();
+        self.request(Op::SetAttr { ino: self.ids.f, set }).unwrap();
     }
 
+    #[allow(clippy::wildcard_enum_match_arm)]
     pub fn is_dirty(&self) -> bool {
         match self.request(Op::Status).unwrap() {
             Reply::Status(status) => status.dirty,
@@ -436,6 +431,7 @@ impl World {
     }
 
     /// What the snapshot says of the file.
+    #[allow(clippy::wildcard_enum_match_arm)]
     pub fn record(&self) -> Arc<Inode> {
         let store = self.driven.with(|d| d.store.clone());
         let snapshot = RefBody::decode(&store[REF]).unwrap().snapshot.unwrap();

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use loom::thread;
-
-use crate::golden;
-use crate::report::{self, Row};
 use vellum_tests_core::threads::start::Start;
 use vellum_tests_core::threads::verbs::Verb;
 use vellum_tests_core::threads::world::World;
+
+use crate::golden;
+use crate::report::{self, Row};
 
 /// What one thread does; what it says of it.
 type Task<W> = Arc<dyn Fn(&W) -> String + Send + Sync>;

@@ -107,15 +107,15 @@ fn s23_a_budget_keeps_its_reserve() {
 #[test]
 fn a_file_is_there_until_it_is_forgotten() {
     fn attr(world: &World) -> String {
-        match world.shared.try_getattr(world.ino) {
+        match world.shared.try_getattr(world.ids.f) {
             Fast::Done(attr) => attr.size.to_string(),
             Fast::Slow(_) => "gone".to_owned(),
             Fast::Failed(errno) => say(errno),
         }
     }
     fn forget(world: &World) -> String {
-        world.request(Op::Release { fh: world.fh }).unwrap();
-        world.request(Op::Forget { ino: world.ino, count: 1 }).unwrap();
+        world.request(Op::Release { fh: world.ids.fh }).unwrap();
+        world.request(Op::Forget { ino: world.ids.f, count: 1 }).unwrap();
         String::new()
     }
     two(|| World::cold(OLD), [attr, forget], |_| String::new(), &["16 |  | ", "gone |  | "]);
@@ -130,7 +130,7 @@ fn a_write_beside_a_restore_goes_or_counts_as_changed() {
         world
     }
     fn restore(world: &World) -> String {
-        let (ino, inode) = (world.ino, world.record());
+        let (ino, inode) = (world.ids.f, world.record());
         assert!(matches!(world.request(Op::Restore { ino, inode }), Ok(Reply::Restored(_))));
         String::new()
     }
@@ -169,7 +169,7 @@ fn a_read_of_an_evicted_block_is_whole() {
 fn s07_a_load_ends_amid_a_write_and_a_truncate() {
     fn begin_read() -> World {
         let world = World::cold(OLD);
-        world.begin(Op::Read { fh: world.fh, offset: 0, len: 16 });
+        world.begin(Op::Read { fh: world.ids.fh, offset: 0, len: 16 });
         world
     }
     fn finish(world: &World) -> String {
@@ -193,7 +193,7 @@ fn s07_a_load_ends_amid_a_write_and_a_truncate() {
 pub(crate) fn s07_what_was_loaded_before_a_commit_is_stale() {
     fn begin_read() -> World {
         let world = Start::TightCold.world();
-        world.begin(Op::Read { fh: world.fh, offset: 0, len: 16 });
+        world.begin(Op::Read { fh: world.ids.fh, offset: 0, len: 16 });
         world.hold();
         world
     }
@@ -207,6 +207,30 @@ pub(crate) fn s07_what_was_loaded_before_a_commit_is_stale() {
         say(world.write_to(world.ids.gh, 8, b"pppppppp"))
     }
     two(begin_read, [land, write_commit_press], World::content, &[" | Ok(8) | nnnnnnnnnnnnnnnn"]);
+}
+
+/// An upload fails ‖ read. What it had taken is dirty again, and the next commit takes it.
+#[test]
+pub(crate) fn s05_what_a_failed_upload_had_taken_is_in_the_next_commit() {
+    fn refused() -> World {
+        let world = Start::Flushing.world();
+        world.refuse(Some("chunks/"));
+        world
+    }
+    fn finish(world: &World) -> String {
+        world.finish();
+        world.refuse(None);
+        String::new()
+    }
+    two(
+        refused,
+        [finish, World::content],
+        World::look,
+        &[concat!(
+            " | nnnnnnnnnnnnnnnn | f=644x1:16:nnnnnnnnnnnnnnnn g=644x1:4:gggg ",
+            "fh=nnnnnnnnnnnnnnnn / f=644x1:16:oooooooooooooooo g=644x1:4:gggg",
+        )],
+    );
 }
 
 /// A file is taken by a commit, and the rest of it is loaded: read ‖ a write that needs room. What
@@ -242,19 +266,19 @@ pub(crate) fn s22_what_a_commit_has_taken_is_not_evicted() {
 pub(crate) fn a_new_handle_in_an_old_slot_is_another() {
     fn make() -> World {
         let world = World::dirty(OLD, 1 << 20);
-        while world.request(Op::Open { ino: world.ino, flags: RW }).is_ok() {}
+        while world.request(Op::Open { ino: world.ids.f, flags: RW }).is_ok() {}
         world
     }
     fn close_and_open(world: &World) -> String {
-        world.request(Op::Release { fh: world.fh }).unwrap();
+        world.request(Op::Release { fh: world.ids.fh }).unwrap();
         let fh = world.open();
-        assert_ne!(fh, world.fh);
-        assert_eq!(fh.0 as u32, world.fh.0 as u32, "the slot is used again");
+        assert_ne!(fh, world.ids.fh);
+        assert_eq!(fh.0 as u32, world.ids.fh.0 as u32, "the slot is used again");
         world.content_of(fh)
     }
     fn write(world: &World) -> String {
         let (flags, wall) = (WriteFlags::default(), Time::default());
-        match world.shared.try_write(world.fh, wall, 0, NEW, flags) {
+        match world.shared.try_write(world.ids.fh, wall, 0, NEW, flags) {
             Fast::Done(len) => say(len),
             Fast::Failed(errno) => say(errno),
             Fast::Slow(_) => panic!("the file is warm"),
@@ -278,14 +302,16 @@ fn s26_after_a_shutdown_nothing_is_written() {
     }
     fn refuse(world: &World) -> String {
         world.shared.refuse_writes();
-        let late = world.shared.try_write(world.fh, Time::default(), 0, OLD, Default::default());
+        let late =
+            world.shared.try_write(world.ids.fh, Time::default(), 0, OLD, Default::default());
         match late {
             Fast::Slow(_) => "refused".to_owned(),
             Fast::Done(_) | Fast::Failed(_) => say(late),
         }
     }
     fn write(world: &World) -> String {
-        match world.shared.try_write(world.fh, Time::default(), 4, b"wwww", Default::default()) {
+        match world.shared.try_write(world.ids.fh, Time::default(), 4, b"wwww", Default::default())
+        {
             Fast::Done(len) => say(len),
             Fast::Slow(_) => "refused".to_owned(),
             Fast::Failed(errno) => say(errno),

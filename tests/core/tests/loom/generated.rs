@@ -1,8 +1,9 @@
 //! The generated set: every unordered pair of verbs, from every state that a file can be in.
 
-use crate::check::linear;
 use vellum_tests_core::threads::start::Start;
 use vellum_tests_core::threads::verbs::VERBS;
+
+use crate::check::linear;
 
 fn all_pairs(start: Start) {
     for (at, one) in VERBS.iter().enumerate() {

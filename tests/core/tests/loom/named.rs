@@ -1,12 +1,13 @@
 //! The named scenarios: more than two verbs, or a mount with little memory. Those of two verbs are
 //! in the generated set.
 
-use crate::check::linear;
 use vellum_tests_core::threads::start::Start;
 use vellum_tests_core::threads::verbs::{
     APPEND, COMMIT, DISCARD, EMPTY, EXTEND, FINISH, FORGET, FSYNC, GRANT, LOOKUP, OPEN, PRESS,
     READ, RELEASE, RENAME_BACK, TRUNCATE, UNLINK, Verb, WRITE, WRITE_TWO,
 };
+
+use crate::check::linear;
 
 /// A scenario, by its number and what its threads do.
 fn scenario(number: &str, start: Start, threads: &[&[Verb]]) {

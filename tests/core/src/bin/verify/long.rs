@@ -86,11 +86,31 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             about: "all tests again: random ones many times as long, programs at their real size",
             work: Work::Tests(tests),
         },
-        teeth(place, "loom", "each seeded bug that loom is to find is found"),
-        teeth(place, "shuttle", "each seeded bug that shuttle is to find is found"),
-        teeth(place, "sequences", "each seeded bug that sequences are to find is found"),
-        at_length(place, "loom", "every interleaving of all models of two threads"),
-        at_length(place, "shuttle", "the core on threads, in millions of schedules"),
+        Step {
+            name: "loom-teeth",
+            about: "each seeded bug is found by its model",
+            work: teeth(place, "loom", &["core_loom", "core_bugs"]),
+        },
+        Step {
+            name: "shuttle-teeth",
+            about: "each seeded bug that shuttle is to find is found",
+            work: teeth(place, "shuttle", &["core_shuttle", "core_bugs"]),
+        },
+        Step {
+            name: "sequences-teeth",
+            about: "each seeded bug that sequences are to find is found",
+            work: teeth(place, "sequences", &["core_bugs"]),
+        },
+        Step {
+            name: "loom-long",
+            about: "every interleaving of all models of two threads",
+            work: at_length(place, "loom", "core_loom"),
+        },
+        Step {
+            name: "shuttle-long",
+            about: "the core on threads, in millions of schedules",
+            work: at_length(place, "shuttle", "core_shuttle"),
+        },
         in_buckets(place, "strict", "mounts of buckets of our own server"),
         in_buckets(place, "strict-30ms", "the same, 30 ms away"),
         in_buckets(place, "moto", "mounts of buckets of moto"),
@@ -116,27 +136,17 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
     ]
 }
 
-/// Tests of a checker of threads.
-fn threads(checker: &str) -> String {
-    format!("test --package vellum-tests-core --test {checker}")
+/// What a test program finds in a core with bugs.
+fn teeth(place: &Place, test: &str, cfgs: &[&str]) -> Work {
+    let arguments = format!("test -p vellum-tests-core --test {test} -- bugs:: --nocapture");
+    Work::Tests(place.cargo_with(cfgs, &arguments))
 }
 
-/// What a checker finds in a core with bugs.
-fn teeth(place: &Place, checker: &'static str, about: &'static str) -> Step {
-    let (name, cfgs) = match checker {
-        "loom" => ("loom-teeth", &["core_loom", "core_bugs"][..]),
-        "shuttle" => ("shuttle-teeth", &["core_shuttle", "core_bugs"][..]),
-        _ => ("sequences-teeth", &["core_bugs"][..]),
-    };
-    let arguments = format!("{} -- bugs:: --nocapture", threads(checker));
-    Step { name, about, work: Work::Tests(place.cargo_with(cfgs, &arguments)) }
-}
-
-fn at_length(place: &Place, checker: &'static str, about: &'static str) -> Step {
-    let mut command = place.cargo_with(&[&format!("core_{checker}")], &threads(checker));
+/// A test program with all that it leaves out in the fast tier.
+fn at_length(place: &Place, test: &str, cfg: &str) -> Work {
+    let mut command = place.cargo_with(&[cfg], &format!("test -p vellum-tests-core --test {test}"));
     command.env(LONG.0, LONG.1);
-    let name = if checker == "loom" { "loom-long" } else { "shuttle-long" };
-    Step { name, about, work: Work::Tests(command) }
+    Work::Tests(command)
 }
 
 /// Tests of mounts that do not care where the repository lies, with it in buckets.
