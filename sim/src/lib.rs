@@ -4,5 +4,6 @@
 
 pub mod choice;
 pub mod mount;
+pub mod play;
 pub mod store;
 pub mod world;

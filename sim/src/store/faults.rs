@@ -193,49 +193,47 @@ pub(super) fn draw(
     faults: &Faults,
     burst: &mut Burst,
     request: &StoreRequest,
-    choices: &mut Choices,
+    choices: &Choices,
 ) -> Fate {
     if burst.0 > 0 {
         burst.0 -= 1;
         return Fate::Refused(StoreError::Throttled);
     }
-    if choices.chance("store.throttled", faults.throttled) {
-        burst.0 = choices.below("store.burst", faults.burst + 1);
+    if choices.chance(faults.throttled) {
+        burst.0 = choices.below(faults.burst + 1);
         return Fate::Refused(StoreError::Throttled);
     }
-    if choices.chance("store.unreachable", faults.unreachable) {
+    if choices.chance(faults.unreachable) {
         return Fate::Refused(StoreError::Unreachable);
     }
     match request {
         StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
-            if !choices.chance("store.ambiguous", faults.ambiguous) {
+            if !choices.chance(faults.ambiguous) {
                 return Fate::Answered;
             }
-            Fate::Lost(match choices.index("store.lost", 3) {
+            Fate::Lost(match choices.index(3) {
                 0 => None,
                 1 => Some(Lateness::Before),
-                _ => Some(Lateness::After(choices.below("store.zombie", 60_000) * MS)),
+                _ => Some(Lateness::After(choices.below(60_000) * MS)),
             })
         }
         StoreRequest::Get { key, .. } => {
             let named_by_hash = ["chunks/", "trees/", "snapshots/"];
-            if choices.chance("store.damaged", faults.damaged) {
+            if choices.chance(faults.damaged) {
                 return Fate::Refused(StoreError::Damaged);
             }
             if !named_by_hash.iter().any(|prefix| key.starts_with(prefix))
-                || !choices.chance("store.wrong_bytes", faults.wrong_bytes)
+                || !choices.chance(faults.wrong_bytes)
             {
                 return Fate::Answered;
             }
-            Fate::Spoiled(match choices.index("store.spoil", 3) {
-                0 => Spoil::Flip(choices.bits("store.flip")),
-                1 => Spoil::Cut(choices.bits("store.cut")),
+            Fate::Spoiled(match choices.index(3) {
+                0 => Spoil::Flip(choices.bits()),
+                1 => Spoil::Cut(choices.bits()),
                 _ => Spoil::Longer,
             })
         }
-        StoreRequest::List { .. } if choices.chance("store.short_pages", faults.short_pages) => {
-            Fate::Shortened
-        }
+        StoreRequest::List { .. } if choices.chance(faults.short_pages) => Fate::Shortened,
         StoreRequest::List { .. } | StoreRequest::Head { .. } => Fate::Answered,
     }
 }

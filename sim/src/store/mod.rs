@@ -62,8 +62,8 @@ pub struct SimStore {
 impl SimStore {
     /// An empty store without faults.
     #[must_use]
-    pub fn new(mut choices: Choices) -> Self {
-        let form = choices.bits("store.identity");
+    pub fn new(choices: Choices) -> Self {
+        let form = choices.bits();
         Self {
             objects: Objects::new(form),
             faults: Faults::none(),
@@ -104,12 +104,12 @@ impl SimStore {
         let flight = self.next;
         self.next = Flight(flight.0 + 1);
         let fate = faults::arranged(&mut self.arranged, &request).unwrap_or_else(|| {
-            faults::draw(&self.faults, &mut self.burst, &request, &mut self.choices)
+            faults::draw(&self.faults, &mut self.burst, &request, &self.choices)
         });
-        let latency = self.choices.pick("store.latency", &self.faults.latency_ns);
+        let latency = self.choices.pick(&self.faults.latency_ns);
         let latency = latency + self.slowness(&request);
         let answer_at = now_ns + latency;
-        let within = now_ns + self.choices.below("store.apply", latency + 1);
+        let within = now_ns + self.choices.below(latency + 1);
         let mut happenings = vec![(answer_at, Happening::Answer(flight))];
         let apply_at = match &fate {
             Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => Some(within),
@@ -141,7 +141,7 @@ impl SimStore {
                 under.outcome = Some(self.objects.apply(&under.request));
                 None
             }
-            Happening::Answer(_) => Some(answer(&under, &mut self.choices)),
+            Happening::Answer(_) => Some(answer(&under, &self.choices)),
         };
         if let Some(outcome) = &told {
             self.counts.answered(under.asked, outcome);
@@ -170,7 +170,7 @@ impl SimStore {
     }
 }
 
-fn answer(under: &Under, choices: &mut Choices) -> StoreOutcome {
+fn answer(under: &Under, choices: &Choices) -> StoreOutcome {
     let outcome = match &under.fate {
         Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
@@ -185,7 +185,7 @@ fn answer(under: &Under, choices: &mut Choices) -> StoreOutcome {
     if let (Fate::Shortened, StoreOutcome::Listed { keys, more }) = (&under.fate, &mut outcome)
         && keys.len() > 1
     {
-        keys.truncate(1 + choices.index("store.page", keys.len() - 1));
+        keys.truncate(1 + choices.index(keys.len() - 1));
         *more = true;
     }
     outcome

@@ -104,13 +104,12 @@ pub struct World<A: Actor> {
 }
 
 impl<A: Actor> World<A> {
-    /// A world with an empty store, in which everything follows from `seed`.
+    /// A world with an empty store, in which everything follows from `choices`.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let mut choices = Choices::seeded(seed);
+    pub fn new(choices: &Choices) -> Self {
         Self {
-            store: SimStore::new(choices.fork("world.store")),
-            choices,
+            store: SimStore::new(choices.lane("store")),
+            choices: choices.lane("world"),
             time_ns: 0,
             wall: Time { ns: 0 },
             sequence: 0,
@@ -313,7 +312,7 @@ impl<A: Actor> World<A> {
                 self.owe(id, effect);
                 self.note(&format!("{}< compute {}", id.0, effect.0));
                 let product = A::run(job);
-                let time_ns = self.time_ns + self.choices.below("world.compute", 1_000_000);
+                let time_ns = self.time_ns + self.choices.below(1_000_000);
                 self.at(time_ns, Event::Computed(id, effect, product));
             }
             Effect::Arm(timer, time_ns) => {

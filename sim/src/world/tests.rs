@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use crate::choice::Choices;
 use vellum_core::shapes::{Condition, StoreOutcome};
 use vellum_core::words::{Fh, Ino};
 
@@ -72,7 +73,7 @@ fn op() -> Op {
 }
 
 fn run(seed: u64, faults: Faults) -> (u64, usize) {
-    let mut world: World<Toy> = World::new(seed);
+    let mut world: World<Toy> = World::new(&Choices::seeded(seed));
     world.store.faults = faults;
     let ids = [world.enter(Toy::default()), world.enter(Toy::default())];
     let mut failed = 0;
@@ -102,7 +103,7 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn time_is_virtual_and_goes_forward() {
-    let mut world: World<Toy> = World::new(1);
+    let mut world: World<Toy> = World::new(&Choices::seeded(1));
     let id = world.enter(Toy::default());
     world.set_wall(Time { ns: 77 });
     assert_eq!(world.ask(id, op()), Ok(Reply::Done));
@@ -115,7 +116,7 @@ fn time_is_virtual_and_goes_forward() {
 
 #[test]
 fn what_a_killed_actor_sent_still_arrives() {
-    let mut world: World<Toy> = World::new(1);
+    let mut world: World<Toy> = World::new(&Choices::seeded(1));
     let id = world.enter(Toy::default());
     world.request(id, op());
     world.kill(id).unwrap();
@@ -126,7 +127,7 @@ fn what_a_killed_actor_sent_still_arrives() {
 #[test]
 #[should_panic(expected = "a second reply")]
 fn a_second_reply_is_caught() {
-    let mut world: World<Toy> = World::new(1);
+    let mut world: World<Toy> = World::new(&Choices::seeded(1));
     let id = world.enter(Toy { answers_twice: true, ..Toy::default() });
     world.request(id, Op::GetAttr { ino: Ino::ROOT });
     world.run_until_quiet();
@@ -134,7 +135,7 @@ fn a_second_reply_is_caught() {
 
 #[test]
 fn the_log_says_what_went_in_and_out() {
-    let mut world: World<Toy> = World::new(1);
+    let mut world: World<Toy> = World::new(&Choices::seeded(1));
     let id = world.enter(Toy::default());
     world.keep_log();
     world.ask(id, op()).unwrap();

@@ -1,19 +1,17 @@
-//! Random sequences of operations: the machine does what the model does, errno exact.
+//! Random games: the machine does what the model does, errno exact, under every fault.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use vellum_sim::store::Faults;
-use vellum_tests_core::play::{
-    Setting, chunks, during, overlap, play, play_all, race, steps_of, tight, tiny,
-};
-
-/// Steps of one sequence.
-const STEPS: usize = 60;
+use vellum_sim::choice::Choices;
+use vellum_sim::play::{Game, Ran};
 
 /// How many times as many seeds the long tier takes.
 const LONG: u64 = 20;
+
+/// Most runs that making a failure short may take.
+const TRIES: usize = 3_000;
 
 /// The seeds of a run, and more of them if the tests are to be long.
 fn all_of(seeds: Range<u64>) -> Range<u64> {
@@ -22,124 +20,103 @@ fn all_of(seeds: Range<u64>) -> Range<u64> {
     seeds.start..seeds.start + count
 }
 
-/// Runs `run` on the seeds, spread over the processors.
-fn spread<T: Send>(seeds: Range<u64>, run: impl Fn(Range<u64>) -> Vec<T> + Sync) -> Vec<T> {
+/// Plays a game from each seed, on two threads, until one ends badly; what the runs reached.
+#[track_caller]
+fn holds(name: &str, seeds: Range<u64>) -> BTreeMap<&'static str, u64> {
+    let game = Game::named(name).unwrap();
     let seeds = all_of(seeds);
-    let workers = 2;
-    let share = (seeds.end - seeds.start).div_ceil(workers);
-    let run = &run;
+    let share = (seeds.end - seeds.start).div_ceil(2);
+    let play = |seeds: Range<u64>| {
+        let mut sites = BTreeMap::new();
+        for seed in seeds {
+            let ran = game.run_seed(seed, TRIES).map_err(|(tape, red)| {
+                let history = red.history.join("\n");
+                format!("seed {seed}, {tape:?}\n{history}\n{}", red.why)
+            })?;
+            ran.sites.iter().for_each(|(site, count)| *sites.entry(*site).or_insert(0) += count);
+        }
+        Ok::<_, String>(sites)
+    };
+    let play = &play;
     std::thread::scope(|scope| {
-        let start = |worker: u64| {
-            let from = seeds.start + worker * share;
-            let seeds = from..(from + share).min(seeds.end);
-            scope.spawn(move || run(seeds))
-        };
-        let workers: Vec<_> = (0..workers).map(start).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        let middle = seeds.start + share;
+        let both = [seeds.start..middle, middle..seeds.end].map(|s| scope.spawn(move || play(s)));
+        let mut all = BTreeMap::new();
+        for outcome in both.map(|one| one.join().unwrap()) {
+            let sites = outcome.unwrap_or_else(|why| panic!("{why}"));
+            sites.iter().for_each(|(site, count)| *all.entry(*site).or_insert(0) += count);
+        }
+        all
     })
-}
-
-#[track_caller]
-fn all_hold(settings: fn(u64) -> Setting, seeds: Range<u64>, steps: usize) {
-    let failures = spread(seeds, |seeds| play_all(settings, seeds, steps));
-    for failure in &failures {
-        println!("seed {}: {}", failure.seed, failure.why);
-        failure.steps.iter().for_each(|step| println!("    {step:?},"));
-    }
-    assert!(failures.is_empty());
-}
-
-/// The same for games that are not sequences of steps: the first that fails.
-#[track_caller]
-fn all_games_hold(seeds: Range<u64>, game: impl Fn(u64) -> Result<(), String> + Sync) {
-    let failed = |seed| game(seed).err().map(|why| format!("seed {seed}: {why}"));
-    let failures = spread(seeds, |mut seeds| seeds.find_map(failed).into_iter().collect());
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 #[test]
 fn the_machine_does_what_the_model_does() {
-    all_hold(|_| tiny(Faults::none()), 0..8_000, STEPS);
+    holds("plain", 0..8_000);
 }
 
 #[test]
 fn with_faults_only_eio_is_added() {
-    all_hold(|_| tiny(Faults::rough()), 100_000..103_000, STEPS);
+    holds("faults", 100_000..103_000);
 }
 
 #[test]
 fn files_up_to_the_largest_offset_are_right() {
-    let setting = |_| Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
-    all_hold(setting, 200_000..200_500, STEPS);
+    holds("far", 200_000..200_500);
 }
 
 #[test]
 fn blocks_of_64_kib_are_right() {
-    let setting = |seed| Setting {
-        block_bytes: 64 << 10,
-        unit: 10_007,
-        memory_bytes: 64 << 20,
-        reserve_bytes: 8 << 20,
-        ..tiny(if seed % 2 == 0 { Faults::none() } else { Faults::rough() })
-    };
-    all_hold(setting, 300_000..300_060, STEPS);
+    holds("blocks", 300_000..300_060);
 }
 
 #[test]
 fn with_little_memory_all_is_right() {
-    all_hold(|seed| tight(seed, Faults::none()), 500_000..501_500, STEPS);
+    holds("tight", 500_000..501_500);
 }
 
 #[test]
 fn with_little_memory_and_faults_only_eio_and_enospc_are_added() {
-    all_hold(|seed| tight(seed, Faults::rough()), 600_000..601_000, STEPS);
+    holds("tight-faults", 600_000..601_000);
 }
 
 #[test]
 fn files_of_many_chunks_are_stored_as_an_import_would() {
-    all_games_hold(1_000_000..1_000_080, |seed| chunks(seed, if seed % 3 == 0 { 512 } else { 3 }));
+    holds("chunks", 1_000_000..1_000_080);
 }
 
 #[test]
 fn requests_that_overlap_have_an_order() {
-    all_games_hold(900_000..900_500, |seed| overlap(&tiny(Faults::none()), seed));
+    holds("overlap", 900_000..900_500);
 }
 
 #[test]
 fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
-    let [committed, failed, unknown, conflicts] = std::array::from_fn(|_| AtomicU64::new(0));
-    all_games_hold(1_000_000..1_001_000, |seed| {
-        let tally = during(&tiny(Faults::none()), seed)?;
-        committed.fetch_add(tally.committed, Relaxed);
-        failed.fetch_add(tally.failed, Relaxed);
-        unknown.fetch_add(tally.unknown, Relaxed);
-        conflicts.fetch_add(tally.conflicts, Relaxed);
-        Ok(())
-    });
+    let reached = holds("during", 1_000_000..1_001_000);
     // Each way to end, often, with changes since the cut.
-    for count in [committed, failed, unknown, conflicts] {
-        assert!(count.into_inner() > 100);
-    }
+    assert!(reached.len() == 4 && reached.values().all(|count| *count > 100), "{reached:?}");
 }
 
 #[test]
 fn of_two_mounts_that_commit_one_wins() {
-    all_games_hold(700_000..700_500, |seed| race(&tiny(Faults::none()), seed));
+    holds("race", 700_000..700_500);
 }
 
 #[test]
 fn of_two_mounts_that_commit_one_wins_whatever_the_store_loses() {
-    all_games_hold(800_000..800_500, |seed| race(&tiny(Faults::rough()), seed));
+    holds("race-faults", 800_000..800_500);
 }
 
 #[test]
-fn the_same_seed_is_the_same_run() {
+fn the_same_choices_are_the_same_run() {
+    let game = Game::named("tight-faults").unwrap();
     for seed in 400_000..400_020 {
-        let setting = tiny(Faults::rough());
-        let steps = steps_of(&setting, seed, STEPS);
-        let traces = [(); 2].map(|()| play(&setting, seed, &steps));
-        assert_eq!(traces[0], traces[1]);
-        assert!(traces[0].is_ok());
+        let choices = Choices::seeded(seed);
+        let first = game.run(&choices).unwrap();
+        let tape = choices.tape();
+        let again: [Ran; 2] =
+            [Choices::seeded(seed), Choices::replay(&tape)].map(|c| game.run(&c).unwrap());
+        assert_eq!([&again[0], &again[1]], [&first; 2]);
     }
 }
 
@@ -147,27 +124,13 @@ fn the_same_seed_is_the_same_run() {
 #[cfg(core_bugs)]
 mod bugs {
     use vellum_core::bugs::{Bug, switch};
-    use vellum_sim::store::Faults;
-    use vellum_tests_core::play::{Setting, during, overlap, play_all, tight, tiny};
-
-    use super::STEPS;
+    use vellum_sim::choice::Choices;
+    use vellum_sim::play::Game;
 
     /// Most runs of each kind until a bug is found.
     const BUDGET: u64 = 500;
 
-    type Game = (&'static str, fn(u64) -> bool);
-
-    fn is_red(setting: fn(u64) -> Setting, seed: u64) -> bool {
-        !play_all(setting, seed..seed + 1, STEPS).is_empty()
-    }
-
-    const GAMES: [Game; 5] = [
-        ("plain", |seed| is_red(|_| tiny(Faults::none()), seed)),
-        ("faults", |seed| is_red(|_| tiny(Faults::rough()), seed)),
-        ("tight", |seed| is_red(|seed| tight(seed, Faults::rough()), seed)),
-        ("overlap", |seed| overlap(&tiny(Faults::none()), seed).is_err()),
-        ("during", |seed| during(&tiny(Faults::none()), seed).is_err()),
-    ];
+    const GAMES: [&str; 5] = ["plain", "faults", "tight-faults", "overlap", "during"];
 
     /// Whether sequences are to find it: those that take two threads, or a rare course, they can't.
     fn is_assigned(bug: Bug) -> bool {
@@ -197,9 +160,10 @@ mod bugs {
     #[test]
     fn every_bug_that_is_assigned_to_sequences_is_found() {
         let until_red = || {
-            GAMES.map(|(name, is_red)| {
-                let run = (0..BUDGET).find(|seed| is_red(*seed));
-                (name, run.map(|run| run + 1))
+            GAMES.map(|name| {
+                let game = Game::named(name).unwrap();
+                let is_red = |seed| game.run(&Choices::seeded(seed)).is_err();
+                (name, (0..BUDGET).find(|seed| is_red(*seed)).map(|run| run + 1))
             })
         };
         let found = until_red();

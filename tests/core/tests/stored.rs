@@ -11,6 +11,7 @@ use vellum_core::shapes::{
     Caller, Condition, Name, Op, OpenFlags, Reply, SetAttr, Whence, WriteFlags, XattrMode,
 };
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
+use vellum_sim::choice::Choices;
 use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::contract::put;
 use vellum_sim::world::{ActorId, World};
@@ -34,7 +35,7 @@ fn limits() -> Limits {
 
 impl Desk {
     fn new() -> Self {
-        let mut world = World::new(1);
+        let mut world = World::new(&Choices::seeded(1));
         mount::init(&mut world.store, CHUNK as u32);
         Self::at(world, limits())
     }
@@ -47,7 +48,7 @@ impl Desk {
 
     /// A mount of a snapshot with the one file `f`, which is inode 2, with these pieces in a tree.
     fn with_tree(pieces: Vec<(u64, Piece)>, data: &[Vec<u8>], size: u64, limits: Limits) -> Self {
-        let mut world = World::new(1);
+        let mut world = World::new(&Choices::seeded(1));
         mount::init(&mut world.store, CHUNK as u32);
         for bytes in data {
             store(&mut world, ObjectKind::Chunk, &Hashed::of_bytes(bytes.clone()));

@@ -10,6 +10,7 @@ use vellum_core::shapes::{
     Allocate, Caller, Name, Op, OpenFlags, RenameMode, Reply, SetAttr, Whence, WriteFlags,
 };
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
+use vellum_sim::choice::Choices;
 use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::Faults;
 use vellum_sim::world::{ActorId, World};
@@ -28,7 +29,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let mut world = World::new(1);
+        let mut world = World::new(&Choices::seeded(1));
         mount::init(&mut world.store, CHUNK_BYTES);
         let limits = Limits { block_bytes: 8, memory_bytes: 1 << 20, ..Limits::default() };
         let limits = Limits { reserve_bytes: 1 << 16, file_bytes: 1 << 40, ..limits };

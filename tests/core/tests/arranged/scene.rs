@@ -6,6 +6,7 @@ use vellum_core::shapes::{
     Attr, Caller, CommitResult, Name, Op, OpenFlags, RenameMode, Reply, WriteFlags,
 };
 use vellum_core::words::{Errno, Fh, Ino, Limits, Ticket};
+use vellum_sim::choice::Choices;
 use vellum_sim::mount::{self, Mounted};
 use vellum_sim::store::Arranged;
 use vellum_sim::world::{ActorId, World};
@@ -25,7 +26,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(limits: Limits) -> Self {
-        let mut world = World::new(1);
+        let mut world = World::new(&Choices::seeded(1));
         mount::init(&mut world.store, CHUNK_BYTES);
         let mount = mount::mount(&mut world, &limits).unwrap();
         Self { world, limits, mount, attempt: 0 }

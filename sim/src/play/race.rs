@@ -1,16 +1,15 @@
 //! Two mounts of one branch that edit and race their commits: one wins, the other is refused and
 //! keeps its edits.
 
+use crate::choice::Choices;
+use crate::mount;
+use crate::store::Faults;
 use vellum_core::model::{Mapping, Tree};
 use vellum_core::shapes::{CommitResult, Name, Op, Reply, XattrMode};
 use vellum_core::words::Ino;
-use vellum_sim::choice::Choices;
-use vellum_sim::mount;
-use vellum_sim::store::Faults;
 
-use super::player::{Player, Seat, Setting};
-use super::step::{Bigger, Step, Verb};
-use super::{caught, steps_of};
+use super::player::{Player, Seat};
+use super::step::{Bigger, Step, Steps, Verb};
 
 /// Steps that both mounts see, and steps of each on its own.
 const COMMON_STEPS: usize = 12;
@@ -37,37 +36,31 @@ impl Other {
 /// Plays one race.
 ///
 /// # Errors
-/// What was done, and what went wrong.
-pub fn race(setting: &Setting, seed: u64) -> Result<(), String> {
-    caught(setting, seed, |player| play(player, seed))
-}
-
-fn play(player: &mut Player, seed: u64) -> Result<(), String> {
-    let mut choices = Choices::seeded(!seed);
+/// What went wrong.
+pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String> {
+    let needed_times = player.setting.needed_times;
+    let common = Steps::new(choices, "steps", needed_times, COMMON_STEPS);
+    let own = Steps::new(choices, "own steps", needed_times, 2 * OWN_STEPS);
+    let choices = &choices.lane("race");
     let faults = std::mem::replace(&mut player.world.store.faults, Faults::none());
-    for step in steps_of(&player.setting, seed, COMMON_STEPS) {
-        player.step(&step)?;
-        player.streams_after_step();
-    }
+    player.play_on(common)?;
     player.commit(false)?;
     let tree = player.committed.clone();
     let seat = player.fresh_seat(&tree, &Mapping::default())?;
     let mut other = Other { seat, committed: tree, maybe: Vec::new() };
     player.world.store.faults = faults.clone();
-    let steps = steps_of(&player.setting, seed ^ (1 << 40), 2 * OWN_STEPS);
-    for step in steps.iter().filter(|step| is_own(step)) {
-        if choices.chance("race.side", 300) {
+    for step in own.filter(is_own) {
+        if choices.chance(300) {
             other.swap(player);
         }
-        player.step(step)?;
-        player.streams_after_step();
+        player.play_on([step].into_iter())?;
     }
     player.world.store.faults = Faults::none();
     change_something(player, b'1')?;
     other.swap(player);
     change_something(player, b'2')?;
     player.world.store.faults = faults;
-    let results = settle(player, &mut other, &mut choices)?;
+    let results = settle(player, &mut other, choices)?;
     judge(player, &mut other, results)
 }
 
@@ -88,7 +81,7 @@ fn change_something(player: &mut Player, side: u8) -> Result<(), String> {
 fn settle(
     player: &mut Player,
     other: &mut Other,
-    choices: &mut Choices,
+    choices: &Choices,
 ) -> Result<[CommitResult; 2], String> {
     for round in 0..ROUNDS_MAX {
         if round == ROUNDS_MAX / 2 {
@@ -96,7 +89,7 @@ fn settle(
         }
         let mounts = [player.seat.mount, other.seat.mount];
         let tickets = mounts.map(|mount| {
-            let until = player.world.now().mono_ns + choices.below("race.lead", 60_000_000);
+            let until = player.world.now().mono_ns + choices.below(60_000_000);
             player.world.run_until(until);
             player.tick();
             player.attempt += 1;

@@ -1,15 +1,14 @@
 //! Requests that overlap: several are under way at once on a cold mount with a slow store. Their
 //! replies, and what can be seen afterwards, must be those of some order of them.
 
+use crate::choice::Choices;
 use vellum_core::model::{Mapping, Model};
 use vellum_core::shapes::{
     Allocate, Name, Op, OpenFlags, RenameMode, Reply, SetAttr, WriteFlags, XattrMode,
 };
 use vellum_core::words::{Errno, Fh, Ino, Ticket, Time};
-use vellum_sim::choice::Choices;
 
-use super::caught;
-use super::player::{Player, Setting};
+use super::player::Player;
 
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 const NAMES: [&[u8]; 3] = [b"a", b"b", b"c"];
@@ -39,18 +38,15 @@ type Candidate = (Model, Mapping);
 /// Plays one run.
 ///
 /// # Errors
-/// What was done, and what went wrong.
-pub fn overlap(setting: &Setting, seed: u64) -> Result<(), String> {
-    caught(setting, seed, |player| play(player, &mut Choices::seeded(!seed)))
-}
-
-fn play(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
+/// What went wrong.
+pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String> {
+    let choices = &choices.lane("overlap");
     for name in NAMES {
         let (parent, name, caller) = (Ino::ROOT, Name::from(name), Default::default());
         let made =
             player.both(&Op::Create { parent, name, mode: 0o644, flags: RW, caller }, false)?;
         let Some(Reply::Created(attr, fh)) = made else { return Err(format!("{made:?}")) };
-        let data = (0..60).map(|_| choices.bits("overlap.data") as u8 | 1).collect();
+        let data = (0..60).map(|_| choices.bits() as u8 | 1).collect();
         let flags = WriteFlags::default();
         player.both(&Op::Write { fh, offset: 0, data, flags }, false)?;
         player.both(&grant(attr.ino), false)?;
@@ -82,14 +78,14 @@ fn grant(ino: Ino) -> Op {
     Op::SetXattr { ino, name, value, mode: XattrMode::Either }
 }
 
-fn round(player: &mut Player, choices: &mut Choices, files: &[(Fh, Ino)]) -> Result<(), String> {
-    let slow = choices.chance("overlap.slow", 250);
+fn round(player: &mut Player, choices: &Choices, files: &[(Fh, Ino)]) -> Result<(), String> {
+    let slow = choices.chance(250);
     if slow {
         player.world.store.slow = vec![("chunks/".into(), SLOW_NS)];
     }
     let wall = player.tick();
     let mut sent: Vec<Sent> = Vec::new();
-    for _ in 0..1 + choices.index("overlap.count", OVERLAP_MAX) {
+    for _ in 0..1 + choices.index(OVERLAP_MAX) {
         let op = draw(choices, files);
         let answered = sent.iter().enumerate().filter(|(_, sent)| sent.reply.is_some());
         let after = answered.map(|(at, _)| at).collect();
@@ -97,7 +93,7 @@ fn round(player: &mut Player, choices: &mut Choices, files: &[(Fh, Ino)]) -> Res
         let ticket = player.world.request(player.seat.mount, player.seat.map.translate(&op));
         sent.push(Sent { op, ticket, sent_ns, after, reply: None });
         collect(player, &mut sent);
-        for _ in 0..choices.index("overlap.events", 4) {
+        for _ in 0..choices.index(4) {
             player.world.run_one();
             collect(player, &mut sent);
         }
@@ -204,17 +200,17 @@ fn orders(
     }
 }
 
-fn draw(choices: &mut Choices, files: &[(Fh, Ino)]) -> Op {
-    let (fh, ino) = choices.pick("overlap.file", files);
-    let offset = choices.below("overlap.offset", 70);
-    let len = 1 + choices.below("overlap.len", 40);
-    let mut name = || Name::from(choices.pick("overlap.name", &NAMES));
+fn draw(choices: &Choices, files: &[(Fh, Ino)]) -> Op {
+    let (fh, ino) = choices.pick(files);
+    let offset = choices.below(70);
+    let len = 1 + choices.below(40);
+    let name = || Name::from(choices.pick(&NAMES));
     let (from, to) = (name(), name());
     let parent = Ino::ROOT;
-    match choices.index("overlap.verb", 11) {
+    match choices.index(11) {
         0..=2 => Op::Read { fh, offset, len: len as u32 },
         3..=5 => {
-            let byte = choices.bits("overlap.byte") as u8 | 1;
+            let byte = choices.bits() as u8 | 1;
             Op::Write { fh, offset, data: vec![byte; len as usize], flags: WriteFlags::default() }
         }
         6 => Op::SetAttr { ino, set: SetAttr { size: Some(offset), ..SetAttr::default() } },

@@ -2,17 +2,16 @@
 //! and go, files are written and cut. The commit succeeds, fails in one of many ways, or loses its
 //! ref to somebody else; then the work goes on.
 
+use crate::choice::Choices;
+use crate::mount;
+use crate::store::{Arranged, End, Faults};
 use vellum_core::format::RefBody;
 use vellum_core::model::Tree;
 use vellum_core::shapes::{CommitResult, Name, Op, Reply, StoreError, XattrMode};
 use vellum_core::words::{Ino, Ticket};
-use vellum_sim::choice::Choices;
-use vellum_sim::mount;
-use vellum_sim::store::{Arranged, End, Faults};
 
-use super::player::{Player, Setting};
-use super::step::{Bigger, Step, Verb};
-use super::{caught, steps_of};
+use super::player::Player;
+use super::step::{Bigger, Step, Steps, Verb};
 
 const ROUNDS: usize = 5;
 /// Steps before a commit begins, and steps while it is under way.
@@ -21,18 +20,13 @@ const DURING: usize = 10;
 /// Longest time after which a put is applied whose answer was lost: longer than it is retried.
 const LATE_NS: u64 = 300_000_000_000;
 
-/// How commits ended that were under way while something was changed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Published.
-    pub committed: u64,
-    /// Failed, and put back.
-    pub failed: u64,
-    /// Outcome unknown, to be settled by the next.
-    pub unknown: u64,
-    /// Lost to somebody else, and put back.
-    pub conflicts: u64,
-}
+/// Ways in which commits end while something was changed.
+pub(super) const SITES: [&str; 4] = [
+    "a commit is published that something changed beside",
+    "a commit fails that something changed beside",
+    "a commit loses to somebody else, and something changed beside",
+    "a commit's outcome stays unknown, and something changed beside",
+];
 
 /// A commit under way: of what, and who waits for it.
 struct Open {
@@ -43,40 +37,32 @@ struct Open {
 /// Plays one run.
 ///
 /// # Errors
-/// What was done, and what went wrong.
-pub fn during(setting: &Setting, seed: u64) -> Result<Tally, String> {
-    caught(setting, seed, |player| play(player, seed))
-}
-
-fn play(player: &mut Player, seed: u64) -> Result<Tally, String> {
-    let mut choices = Choices::seeded(!seed);
-    let mut tally = Tally::default();
-    let steps = steps_of(&player.setting, seed, ROUNDS * (BEFORE + DURING));
-    let mut steps = steps.iter().filter(|step| !is_whole(step));
+/// What went wrong.
+pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String> {
+    let needed_times = player.setting.needed_times;
+    let steps = Steps::new(choices, "steps", needed_times, ROUNDS * (BEFORE + DURING));
+    let mut steps = steps.filter(|step| !is_whole(step));
+    let choices = &choices.lane("during");
     for _ in 0..ROUNDS {
-        for step in steps.by_ref().take(BEFORE) {
-            player.step(step)?;
-            player.streams_after_step();
-        }
-        change_something(player, &mut choices)?;
+        player.play_on(steps.by_ref().take(BEFORE))?;
+        change_something(player, choices)?;
         player.strict = false;
-        let moved = arrange(player, &mut choices);
+        let moved = arrange(player, choices);
         let open = begin(player);
         if moved {
             somebody_commits(player)?;
         }
         for step in steps.by_ref().take(DURING) {
-            player.step(step)?;
-            player.streams_after_step();
-            for _ in 0..choices.index("during.events", 4) {
+            player.play_on([step].into_iter())?;
+            for _ in 0..choices.index(4) {
                 player.world.run_one();
             }
         }
-        let result = end(player, open, &mut tally)?;
+        let result = end(player, open)?;
         player.world.store.heal();
         player.strict = true;
         match result {
-            CommitResult::Conflict { .. } => return lost(player).map(|()| tally),
+            CommitResult::Conflict { .. } => return lost(player),
             CommitResult::Unknown => player.commit(true)?,
             CommitResult::Committed { .. }
             | CommitResult::Failed { .. }
@@ -85,14 +71,14 @@ fn play(player: &mut Player, seed: u64) -> Result<Tally, String> {
             | CommitResult::Busy
             | CommitResult::NoBranch
             | CommitResult::Unfit { .. }
-            | CommitResult::Collected { .. } => match choices.index("during.next", 4) {
+            | CommitResult::Collected { .. } => match choices.index(4) {
                 0 | 1 => player.commit(true)?,
                 2 => player.remount()?,
                 _ => {}
             },
         }
     }
-    player.finish().map(|()| tally)
+    player.finish()
 }
 
 /// What takes a commit, or is told of what it does.
@@ -104,24 +90,24 @@ fn is_whole(step: &Step) -> bool {
 }
 
 /// No commit is without anything to say.
-fn change_something(player: &mut Player, choices: &mut Choices) -> Result<(), String> {
-    let value = choices.bits("during.value").to_le_bytes().to_vec().into();
+fn change_something(player: &mut Player, choices: &Choices) -> Result<(), String> {
+    let value = choices.bits().to_le_bytes().to_vec().into();
     let (name, mode) = (Name::from(&b"user.round"[..]), XattrMode::Either);
     player.both(&Op::SetXattr { ino: Ino::ROOT, name, value, mode }, false).map(|_| ())
 }
 
 /// Decides how the commit is to end. Whether somebody else is to move the ref.
-fn arrange(player: &mut Player, choices: &mut Choices) -> bool {
+fn arrange(player: &mut Player, choices: &Choices) -> bool {
     let store = &mut player.world.store;
-    let prefix = choices.pick("during.prefix", &["chunks/", "trees/", "snapshots/", "refs/"]);
+    let prefix = choices.pick(&["chunks/", "trees/", "snapshots/", "refs/"]);
     let always = |it: Arranged| Arranged { times: u32::MAX, ..it };
-    let refused = choices.pick("during.error", &[0, 1, 2]);
+    let refused = choices.pick(&[0, 1, 2]);
     let refused =
         [StoreError::Denied, StoreError::NoSpace, StoreError::Unreachable][refused].clone();
-    match choices.index("during.end", 7) {
+    match choices.index(7) {
         0 | 1 => {}
         2 => {
-            let skips = choices.below("during.skips", 3) as u32;
+            let skips = choices.below(3) as u32;
             store.arranged =
                 vec![Arranged { skips, ..Arranged::put(prefix, End::Refused(refused)) }];
         }
@@ -132,8 +118,8 @@ fn arrange(player: &mut Player, choices: &mut Choices) -> bool {
         }
         4 => store.faults = Faults::outage(),
         5 => {
-            let late = End::Late(choices.below("during.late", LATE_NS));
-            let first = if choices.chance("during.lost", 300) { End::Lost } else { late };
+            let late = End::Late(choices.below(LATE_NS));
+            let first = if choices.chance(300) { End::Lost } else { late };
             let then = always(Arranged::put("refs/", End::Refused(refused)));
             store.arranged = vec![Arranged::put("refs/", first), then];
         }
@@ -162,7 +148,7 @@ fn somebody_commits(player: &mut Player) -> Result<(), String> {
 }
 
 /// Waits for the end of the commit, and takes it down.
-fn end(player: &mut Player, open: Open, tally: &mut Tally) -> Result<CommitResult, String> {
+fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
     let reply = loop {
         if let Some(reply) = player.world.take_reply(player.seat.mount, open.ticket) {
             break reply;
@@ -173,10 +159,10 @@ fn end(player: &mut Player, open: Open, tally: &mut Tally) -> Result<CommitResul
     };
     let Ok(Reply::Commit(result)) = reply else { return Err(format!("commit: {reply:?}")) };
     player.note(format!("-- end: {result:?}"));
-    let edited = u64::from(!open.tree.shows_like(&player.seat.model.committed()));
+    let edited = !open.tree.shows_like(&player.seat.model.committed());
     match &result {
         CommitResult::Committed { snapshot, .. } => {
-            tally.committed += edited;
+            player.sometimes(SITES[0], edited);
             let shown = mount::head(&player.world.store);
             if shown != Some(*snapshot) {
                 return Err(format!("committed {snapshot}, the branch names {shown:?}"));
@@ -186,14 +172,14 @@ fn end(player: &mut Player, open: Open, tally: &mut Tally) -> Result<CommitResul
             player.committed = open.tree;
         }
         CommitResult::Failed { .. } => {
-            tally.failed += edited;
+            player.sometimes(SITES[1], edited);
             player.maybe.clear();
         }
         CommitResult::Conflict { .. } => {
-            tally.conflicts += edited;
+            player.sometimes(SITES[2], edited);
             player.maybe.clear();
         }
-        CommitResult::Unknown => tally.unknown += edited,
+        CommitResult::Unknown => player.sometimes(SITES[3], edited),
         CommitResult::Unchanged { .. }
         | CommitResult::Busy
         | CommitResult::Empty

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use crate::mount;
+use crate::store::Objects;
 use vellum_core::format::{
     Body, Content, Directories, Entries, Entry, Hash, Inode, Linked, Links, NodeRef, ObjectKind,
     ObjectName, Piece, Pieces, Snapshot, TreeKind, Verified, bounds, build, object_key,
     parse_object_key,
 };
 use vellum_core::words::Ino;
-use vellum_sim::mount;
-use vellum_sim::store::Objects;
 
 /// A file of a snapshot.
 #[derive(Clone, Debug, PartialEq)]

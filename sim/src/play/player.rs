@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::games::Ran;
+use crate::choice::Choices;
+use crate::mount::{self, Mounted};
+use crate::store::Faults;
+use crate::world::{ActorId, World, text};
 use vellum_core::model::{Body, Content, Mapping, Model, Node, Tree};
 use vellum_core::shapes::{Op, Reply, Whence};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
-use vellum_sim::mount::{self, Mounted};
-use vellum_sim::store::Faults;
-use vellum_sim::world::{ActorId, World, text};
 
 use super::figures::bytes_of;
 use super::step::Step;
@@ -18,7 +20,7 @@ const CHUNK_BYTES: u32 = 64 << 10;
 
 /// What a run takes place in.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub(super) struct Setting {
     /// Bytes of a block.
     pub block_bytes: u32,
     /// What offsets and lengths are multiplied by.
@@ -56,7 +58,7 @@ pub(super) struct Seat {
 }
 
 /// A run under way.
-pub struct Player {
+pub(super) struct Player {
     pub(super) world: World<Mounted>,
     pub(super) setting: Setting,
     pub(super) seat: Seat,
@@ -69,6 +71,7 @@ pub struct Player {
     pub(super) attempt: u128,
     wall_ns: i64,
     history: Vec<String>,
+    ran: Ran,
 }
 
 impl Player {
@@ -77,8 +80,8 @@ impl Player {
     /// # Panics
     /// When the fresh repository can't be mounted.
     #[must_use]
-    pub fn new(setting: &Setting, seed: u64) -> Self {
-        let mut world = World::new(seed);
+    pub(super) fn new(setting: &Setting, choices: &Choices) -> Self {
+        let mut world = World::new(choices);
         mount::init(&mut world.store, CHUNK_BYTES);
         let tree = Tree::empty(0o755, 0, 0, Time { ns: 0 });
         let mount = mount::mount(&mut world, &setting.limits()).expect("the repository is fresh");
@@ -95,26 +98,42 @@ impl Player {
             attempt: 0,
             wall_ns: 0,
             history: Vec::new(),
+            ran: Ran::default(),
         }
     }
 
     /// What was done so far, and what came of it.
     #[must_use]
-    pub fn history(&self) -> &[String] {
+    pub(super) fn history(&self) -> &[String] {
         &self.history
     }
 
-    /// Plays all steps, then what every run ends with. The trace of the run.
+    /// What came of the run.
+    pub(super) fn ran(&self) -> Ran {
+        Ran { trace: self.world.trace(), time_ns: self.world.now().mono_ns, ..self.ran.clone() }
+    }
+
+    /// A rare thing has happened that runs are to reach.
+    pub(super) fn sometimes(&mut self, site: &'static str, is_so: bool) {
+        *self.ran.sites.entry(site).or_default() += u64::from(is_so);
+    }
+
+    /// Plays all steps, then what every run ends with.
     ///
     /// # Errors
     /// How model and machine differ.
-    pub fn play(&mut self, steps: &[Step]) -> Result<u64, String> {
+    pub(super) fn play(&mut self, steps: impl Iterator<Item = Step>) -> Result<(), String> {
+        self.play_on(steps)?;
+        self.finish()
+    }
+
+    /// Plays steps that are not the last.
+    pub(super) fn play_on(&mut self, steps: impl Iterator<Item = Step>) -> Result<(), String> {
         for step in steps {
-            self.step(step)?;
+            self.step(&step)?;
             self.streams_after_step();
         }
-        self.finish()?;
-        Ok(self.world.trace())
+        Ok(())
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -152,6 +171,9 @@ impl Player {
         } else {
             self.world.ask(self.seat.mount, translated)
         };
+        self.ran.requests += 1;
+        self.ran.refused += u64::from(reply.is_err());
+        self.ran.changes += u64::from(reply.is_ok() && changes(op));
         let how = if fast { "fast " } else { "" };
         self.history.push(format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
         reply
@@ -244,6 +266,50 @@ impl Player {
             Some(Body::File(content)) => content.nonzero_len(),
             Some(Body::Directory { .. } | Body::Symlink(_) | Body::Special(..)) | None => 0,
         }
+    }
+}
+
+/// Whether a request that succeeds changes what the tree or the kernel's side of it is.
+fn changes(op: &Op) -> bool {
+    match op {
+        Op::GetAttr { .. }
+        | Op::ReadLink { .. }
+        | Op::Read { .. }
+        | Op::Flush { .. }
+        | Op::Fsync { .. }
+        | Op::ReadDir { .. }
+        | Op::FsyncDir { .. }
+        | Op::StatFs
+        | Op::GetXattr { .. }
+        | Op::ListXattr { .. }
+        | Op::Seek { .. }
+        | Op::Status
+        | Op::Diff
+        | Op::Lookup { .. } => false,
+        Op::Forget { .. }
+        | Op::Disconnect
+        | Op::SetAttr { .. }
+        | Op::MakeNode { .. }
+        | Op::MakeDir { .. }
+        | Op::Symlink { .. }
+        | Op::Unlink { .. }
+        | Op::RemoveDir { .. }
+        | Op::Rename { .. }
+        | Op::Link { .. }
+        | Op::Open { .. }
+        | Op::Create { .. }
+        | Op::Write { .. }
+        | Op::Release { .. }
+        | Op::OpenDir { .. }
+        | Op::SetXattr { .. }
+        | Op::RemoveXattr { .. }
+        | Op::Fallocate { .. }
+        | Op::Discard
+        | Op::Restore { .. }
+        | Op::Revive { .. }
+        | Op::Withdraw { .. }
+        | Op::Settle { .. }
+        | Op::Commit { .. } => true,
     }
 }
 

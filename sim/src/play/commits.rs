@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::mount;
+use crate::store::Faults;
 use vellum_core::model::{Body, Tree};
 use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
-use vellum_sim::mount;
-use vellum_sim::store::Faults;
 
 use super::player::Player;
 use super::stored::check_snapshot;

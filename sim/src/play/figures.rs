@@ -1,8 +1,8 @@
 //! What a snapshot says of itself, beside the tree that it shows.
 
+use crate::mount;
 use vellum_core::model::{Body, Tree};
 use vellum_core::words::Ino;
-use vellum_sim::mount;
 
 use super::player::Player;
 

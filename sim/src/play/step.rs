@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use vellum_sim::choice::Choices;
+use crate::choice::Choices;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,28 +134,48 @@ impl fmt::Debug for Step {
     }
 }
 
-/// How often each verb comes in one run: some not at all, some much more often than others; those
-/// without which hardly anything happens `needed_times` as often.
-#[must_use]
-pub fn swarm(choices: &mut Choices, needed_times: u32) -> Vec<u32> {
-    let weight = |(_, weight): &(Verb, u32)| match choices.index("swarm", 6) {
-        0 => 0,
-        1 => weight * 4,
-        _ => *weight,
-    };
-    let mut weights: Vec<u32> = WEIGHTS.iter().map(weight).collect();
-    for (at, (verb, weight)) in WEIGHTS.iter().enumerate() {
-        if NEEDED.contains(verb) {
-            weights[at] = weights[at].max(*weight) * needed_times;
-        }
-    }
-    weights
+/// The steps of a run, drawn one by one on a lane of their own.
+#[derive(Debug)]
+pub(super) struct Steps {
+    lane: Choices,
+    weights: Vec<u32>,
+    left: usize,
 }
 
-/// The next step of a run.
-pub fn draw(choices: &mut Choices, weights: &[u32]) -> Step {
-    let verb = WEIGHTS[choices.weighted("step.verb", weights)].0;
-    let picks = choices.bits("step.picks").to_le_bytes();
-    let numbers = [choices.bits("step.offset"), choices.bits("step.len")];
-    Step { verb, picks: [picks[0], picks[1], picks[2], picks[3]], numbers }
+impl Steps {
+    /// Up to `len` steps. How often each verb comes is drawn first: some not at all, some much more
+    /// often than others; those without which hardly anything happens `needed_times` as often.
+    #[must_use]
+    pub(super) fn new(
+        choices: &Choices,
+        lane: &'static str,
+        needed_times: u32,
+        len: usize,
+    ) -> Self {
+        let lane = choices.lane(lane);
+        let weight = |(verb, weight): &(Verb, u32)| {
+            let drawn = weight * [1, 0, 4][lane.weighted(&[4, 1, 1])];
+            if NEEDED.contains(verb) { drawn.max(*weight) * needed_times } else { drawn }
+        };
+        let weights = WEIGHTS.iter().map(weight).collect();
+        Self { lane, weights, left: len }
+    }
+}
+
+impl Iterator for Steps {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        self.left = self.left.checked_sub(1)?;
+        self.lane.begin_unit();
+        // Zero ends the steps: it is never drawn, and stands where a tape has run out.
+        if self.lane.bits() == 0 {
+            self.left = 0;
+            return None;
+        }
+        let verb = WEIGHTS[self.lane.weighted(&self.weights)].0;
+        let picks = self.lane.below(1 << 32).to_le_bytes();
+        let numbers = [self.lane.bits(), self.lane.bits()];
+        Some(Step { verb, picks: [picks[0], picks[1], picks[2], picks[3]], numbers })
+    }
 }

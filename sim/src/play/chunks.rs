@@ -3,15 +3,16 @@
 
 use std::ops::Range;
 
+use crate::choice::Choices;
+use crate::mount::{self, Mounted};
+use crate::world::{ActorId, World};
 use vellum_core::format::{Hash, bounds, packed_parts};
 use vellum_core::shapes::{
     Allocate, Caller, CommitResult, Name, Op, OpenFlags, Reply, SetAttr, Whence, WriteFlags,
 };
 use vellum_core::words::{Errno, Fh, Ino, Limits};
-use vellum_sim::choice::Choices;
-use vellum_sim::mount::{self, Mounted};
-use vellum_sim::world::{ActorId, World};
 
+use super::games::{Ran, Red, catch};
 use super::stored::{check_objects, check_snapshot};
 
 /// The smallest chunk there is: a file that is packed may be longer.
@@ -48,27 +49,41 @@ struct Game {
     history: Vec<String>,
 }
 
-/// Plays one game. With `cached_nodes` of piece trees at hand beside those in use.
+/// Plays one game.
 ///
 /// # Errors
 /// What was done, and what then is not as it must be.
-pub fn chunks(seed: u64, cached_nodes: usize) -> Result<(), String> {
-    let mut world = World::new(seed);
-    mount::init(&mut world.store, CHUNK as u32);
-    let limits = Limits { memory_bytes: 64 << 20, reserve_bytes: 8 << 20, ..Limits::default() };
-    let limits = Limits { cached_nodes, ..limits };
-    let mount = mount::mount(&mut world, &limits)?;
-    let (files, history, choices) = (Vec::new(), Vec::new(), Choices::seeded(seed));
-    let longest = SIZES[(seed % 4) as usize];
-    let mut game = Game { world, limits, mount, choices, files, longest, steps: 0, history };
-    game.play().map_err(|why| format!("{}\n{why}", game.history.join("\n")))
+pub(super) fn play(choices: &Choices) -> Result<Ran, Red> {
+    let mut game = Game::new(choices);
+    match catch(|| game.play()) {
+        Ok(()) => Ok(Ran {
+            trace: game.world.trace(),
+            time_ns: game.world.now().mono_ns,
+            requests: game.steps,
+            ..Ran::default()
+        }),
+        Err(why) => Err(Red { why, history: game.history }),
+    }
 }
 
 impl Game {
+    fn new(choices: &Choices) -> Self {
+        let mut world = World::new(choices);
+        mount::init(&mut world.store, CHUNK as u32);
+        let choices = choices.lane("chunks");
+        let limits = Limits { memory_bytes: 64 << 20, reserve_bytes: 8 << 20, ..Limits::default() };
+        // Nodes of piece trees that are at hand beside those in use.
+        let limits = Limits { cached_nodes: choices.pick(&[3, 3, 512]), ..limits };
+        let mount = mount::mount(&mut world, &limits).expect("the repository is fresh");
+        let longest = choices.pick(&SIZES);
+        let (files, history) = (Vec::new(), Vec::new());
+        Self { world, limits, mount, choices, files, longest, steps: 0, history }
+    }
+
     fn play(&mut self) -> Result<(), String> {
         self.create(b"f")?;
         self.create(b"g")?;
-        if self.choices.below("chunks.full", 2) == 0 {
+        if self.choices.below(2) == 0 {
             self.write(0, 0..self.longest)?;
         }
         for _ in 0..STEPS {
@@ -83,8 +98,8 @@ impl Game {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        let file = usize::from(self.choices.below("chunks.file", 4) == 0);
-        match self.choices.weighted("chunks.step", &[8, 3, 4, 3, 4, 5, 2]) {
+        let file = usize::from(self.choices.below(4) == 0);
+        match self.choices.weighted(&[8, 3, 4, 3, 4, 5, 2]) {
             0 => {
                 let range = self.range();
                 self.write(file, range)
@@ -112,22 +127,22 @@ impl Game {
 
     /// A place in a file: often at the edge of a chunk, or near it.
     fn place(&mut self) -> u64 {
-        let edge = self.choices.below("chunks.edge", self.longest / CHUNK + 1) * CHUNK;
-        match self.choices.below("chunks.place", 4) {
+        let edge = self.choices.below(self.longest / CHUNK + 1) * CHUNK;
+        match self.choices.below(4) {
             0 => edge,
-            1 => edge.saturating_sub(1 + self.choices.below("chunks.before", 9)),
-            2 => (edge + self.choices.below("chunks.after", 9)).min(self.longest),
-            _ => self.choices.below("chunks.any", self.longest),
+            1 => edge.saturating_sub(1 + self.choices.below(9)),
+            2 => (edge + self.choices.below(9)).min(self.longest),
+            _ => self.choices.below(self.longest),
         }
     }
 
     fn range(&mut self) -> Range<u64> {
         let start = self.place();
-        let len = match self.choices.below("chunks.len", 4) {
-            0 => 1 + self.choices.below("chunks.few", 100),
-            1 => 1 + self.choices.below("chunks.some", 2 * CHUNK),
-            2 => CHUNK * (1 + self.choices.below("chunks.whole", 4)),
-            _ => 1 + self.choices.below("chunks.most", self.longest),
+        let len = match self.choices.below(4) {
+            0 => 1 + self.choices.below(100),
+            1 => 1 + self.choices.below(2 * CHUNK),
+            2 => CHUNK * (1 + self.choices.below(4)),
+            _ => 1 + self.choices.below(self.longest),
         };
         let end = (start + len).min(self.longest);
         start.min(end - 1)..end

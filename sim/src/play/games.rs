@@ -1,0 +1,215 @@
+//! What can be played, and how a run ends.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::player::{Player, Setting};
+use super::step::Steps;
+use super::{chunks, during, overlap, race};
+use crate::choice::{Choices, Tape, shrink};
+use crate::store::Faults;
+
+/// Steps of a game of one mount.
+const STEPS: usize = 60;
+
+/// Bytes of the longest file in a tight world.
+const TIGHT_FILE_BYTES: u64 = 96;
+
+/// A kind of run.
+#[derive(Clone, Copy, Debug)]
+pub struct Game {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    play: fn(&Choices) -> Result<Ran, Red>,
+}
+
+/// A run that ended well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Hash of everything that happened.
+    pub trace: u64,
+    /// Requests to the core.
+    pub requests: u64,
+    /// Of these, those that changed something.
+    pub changes: u64,
+    /// Of these, those that were refused.
+    pub refused: u64,
+    /// Virtual nanoseconds.
+    pub time_ns: u64,
+    /// How often each rare thing happened that runs are to reach.
+    pub sites: BTreeMap<&'static str, u64>,
+}
+
+/// A run that ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Red {
+    /// What went wrong.
+    pub why: String,
+    /// Everything that was done until then.
+    pub history: Vec<String>,
+}
+
+/// Every game.
+pub const GAMES: [Game; 11] = [
+    Game {
+        name: "plain",
+        about: "one mount, and a store that works",
+        play: |choices| steps(tiny(Faults::none()), choices),
+    },
+    Game {
+        name: "faults",
+        about: "one mount, and a store where everything goes wrong: only EIO is added",
+        play: |choices| steps(tiny(Faults::rough()), choices),
+    },
+    Game {
+        name: "far",
+        about: "files up to the largest offset",
+        play: |choices| {
+            let setting = Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
+            steps(setting, choices)
+        },
+    },
+    Game {
+        name: "blocks",
+        about: "blocks of 64 KiB, and odd offsets and lengths",
+        play: |choices| steps(blocks(choices), choices),
+    },
+    Game {
+        name: "tight",
+        about: "memory for a few dozen blocks: data is sent early, and goes",
+        play: |choices| steps(tight(choices, Faults::none()), choices),
+    },
+    Game {
+        name: "tight-faults",
+        about: "the same, and faults: only EIO and ENOSPC are added",
+        play: |choices| steps(tight(choices, Faults::rough()), choices),
+    },
+    Game {
+        name: "chunks",
+        about: "files of many chunks are stored as an import would",
+        play: chunks::play,
+    },
+    Game {
+        name: "overlap",
+        about: "requests that overlap have an order",
+        play: |choices| on(tiny(Faults::none()), choices, overlap::play),
+    },
+    Game {
+        name: "during",
+        about: "commits that end in every way while the mount is worked on",
+        play: |choices| on(tiny(Faults::none()), choices, during::play),
+    },
+    Game {
+        name: "race",
+        about: "two mounts commit: one wins, the other is refused and keeps its edits",
+        play: |choices| on(tiny(Faults::none()), choices, race::play),
+    },
+    Game {
+        name: "race-faults",
+        about: "the same, whatever the store loses",
+        play: |choices| on(tiny(Faults::rough()), choices, race::play),
+    },
+];
+
+impl Game {
+    /// The game of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        GAMES.into_iter().find(|game| game.name == name)
+    }
+
+    /// Plays one run.
+    ///
+    /// # Errors
+    /// It ended badly.
+    pub fn run(&self, choices: &Choices) -> Result<Ran, Red> {
+        (self.play)(choices)
+    }
+
+    /// Plays the run of `seed`; if it ends badly, the shortest and plainest tape found that does,
+    /// and how.
+    ///
+    /// # Errors
+    /// It ended badly.
+    pub fn run_seed(&self, seed: u64, tries: usize) -> Result<Ran, (Tape, Red)> {
+        let choices = Choices::seeded(seed);
+        self.run(&choices).map_err(|red| self.shrink(choices.tape(), red, tries))
+    }
+
+    /// The shortest and plainest tape found that ends badly, and how; with `tries` runs at most.
+    #[must_use]
+    pub fn shrink(&self, tape: Tape, red: Red, tries: usize) -> (Tape, Red) {
+        shrink((tape, red), tries, |tape| {
+            let choices = Choices::replay(tape);
+            self.run(&choices).err().map(|red| (choices.tape(), red))
+        })
+    }
+}
+
+/// A game with a player. A panic ends it badly, and what was done before it is known.
+fn on(
+    setting: Setting,
+    choices: &Choices,
+    game: fn(&mut Player, &Choices) -> Result<(), String>,
+) -> Result<Ran, Red> {
+    let mut player = Player::new(&setting, choices);
+    match catch(|| game(&mut player, choices)) {
+        Ok(()) => Ok(player.ran()),
+        Err(why) => Err(Red { why, history: player.history().to_vec() }),
+    }
+}
+
+/// What a panic says is an error like any other.
+pub(super) fn catch<T>(play: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|panic| Err(said(panic.as_ref())))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or_default())
+}
+
+fn steps(setting: Setting, choices: &Choices) -> Result<Ran, Red> {
+    on(setting, choices, |player, choices| {
+        let needed_times = player.setting.needed_times;
+        player.play(Steps::new(choices, "steps", needed_times, STEPS))
+    })
+}
+
+/// A tiny world: 8-byte blocks, and room for everything.
+fn tiny(faults: Faults) -> Setting {
+    Setting {
+        block_bytes: 8,
+        unit: 1,
+        file_bytes: 1 << 40,
+        memory_bytes: 1 << 20,
+        reserve_bytes: 1 << 17,
+        needed_times: 1,
+        faults,
+    }
+}
+
+fn blocks(choices: &Choices) -> Setting {
+    let faults = if choices.chance(500) { Faults::rough() } else { Faults::none() };
+    Setting {
+        block_bytes: 64 << 10,
+        unit: 10_007,
+        memory_bytes: 64 << 20,
+        reserve_bytes: 8 << 20,
+        ..tiny(faults)
+    }
+}
+
+/// A world with memory for a few dozen blocks: data is sent early, and goes. Any one write fits,
+/// and any one file can be loaded.
+fn tight(choices: &Choices, faults: Faults) -> Setting {
+    let block_bytes = choices.pick(&[8, 32]);
+    let (file_bytes, reserve_bytes) = (TIGHT_FILE_BYTES, TIGHT_FILE_BYTES + choices.below(3) * 40);
+    let memory_bytes = reserve_bytes + 330 + choices.below(7) * 80;
+    let needed_times = 4;
+    Setting { block_bytes, file_bytes, memory_bytes, reserve_bytes, needed_times, ..tiny(faults) }
+}

@@ -1,0 +1,19 @@
+//! Games: random runs of mounts in a simulated world, with the model beside them and everything
+//! checked that can be. What a game does follows from its choices alone.
+
+mod check;
+mod chunks;
+mod commits;
+mod during;
+mod figures;
+mod games;
+mod overlap;
+mod player;
+mod race;
+mod step;
+mod stored;
+mod streams;
+mod verbs;
+
+pub use games::{GAMES, Game, Ran, Red};
+pub use step::{Bigger, OnFiles, OnNames, Step, Verb};
