@@ -115,3 +115,48 @@ pub(super) struct Owned {
     /// Bytes that stay with whoever froze them, and are the block's no more.
     pub(super) left_bytes: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(grown_bytes: usize, left_bytes: usize) -> Owned {
+        Owned { grown_bytes, left_bytes }
+    }
+
+    #[test]
+    fn a_write_goes_in_place_up_to_the_end_of_owned_bytes() {
+        let mut block = Block::new(8);
+        assert_eq!((block.writable(7), block.writable(8), block.writable(9)), (true, true, false));
+        let shared = block.freeze();
+        assert!(!block.writable(1));
+        assert_eq!((shared.len(), block.capacity()), (8, 8));
+    }
+
+    #[test]
+    fn what_grows_is_counted_and_zero() {
+        let mut block = Block::of(vec![1; 4]);
+        assert_eq!(block.own(10), owned(6, 0));
+        assert_eq!(block.as_slice(), [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(block.own(3), owned(0, 0), "a buffer never shrinks");
+        assert_eq!(block.capacity(), 10);
+    }
+
+    #[test]
+    fn bytes_that_somebody_reads_stay_with_him_and_others_are_taken_back() {
+        let mut block = Block::of(vec![1; 4]);
+        assert_eq!(block.shared_bytes(), 0);
+        let reader = block.freeze();
+        assert_eq!(block.shared_bytes(), 4);
+        assert_eq!(block.own(6), owned(2, 4));
+        block.put(1, &[7, 8]);
+        assert_eq!((&reader[..], block.as_slice()), (&[1; 4][..], &[1, 7, 8, 1, 0, 0][..]));
+
+        let reader = block.freeze();
+        let address = reader.as_ptr();
+        drop(reader);
+        assert_eq!(block.shared_bytes(), 0, "nobody else has them");
+        assert_eq!(block.own(6), owned(0, 0));
+        assert_eq!(block.as_slice().as_ptr(), address, "nobody else has them: no copy");
+    }
+}

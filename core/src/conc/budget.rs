@@ -101,3 +101,79 @@ impl Budget {
         self.free.load().saturating_sub(self.reserve_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 120 bytes, of which writes may use 100: half of these is 50.
+    fn budget() -> Budget {
+        Budget::new(120, 20)
+    }
+
+    #[test]
+    fn writes_leave_the_reserve_to_loads_and_commits() {
+        let budget = budget();
+        assert!(!budget.take(101));
+        assert!(budget.take(100));
+        assert!(!budget.take(1));
+        assert_eq!((budget.free_bytes(), budget.used_bytes()), (0, 100));
+        assert!(!budget.take_reserved(21));
+        assert!(budget.take_reserved(20));
+        assert_eq!((budget.free_bytes(), budget.used_bytes()), (0, 120));
+        budget.give(30);
+        assert_eq!((budget.free_bytes(), budget.used_bytes()), (10, 90));
+        assert_eq!([10, 11, 15].map(|len| budget.short_bytes(len)), [0, 1, 5]);
+        budget.give(90);
+        assert_eq!((budget.free_bytes(), budget.used_bytes()), (100, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "1 bytes given back that were never taken")]
+    fn what_was_never_taken_can_t_be_given_back() {
+        budget().give(1);
+    }
+
+    /// Whether it is time to send data, and whether memory is low.
+    fn looks(budget: &Budget) -> (bool, bool) {
+        (budget.is_pressed(), budget.is_low())
+    }
+
+    #[test]
+    fn it_is_time_to_send_when_less_than_half_is_free() {
+        let budget = budget();
+        assert!(budget.take(50));
+        assert_eq!(looks(&budget), (false, false));
+        assert!(budget.take(1));
+        assert_eq!(looks(&budget), (true, true));
+        budget.sends();
+        assert_eq!(looks(&budget), (false, true), "it is being done");
+        budget.rest();
+        assert_eq!(looks(&budget), (true, true));
+    }
+
+    #[test]
+    fn after_a_look_that_found_nothing_an_eighth_more_is_taken_first() {
+        let budget = budget();
+        assert!(budget.take(60));
+        budget.has_nothing_to_send();
+        assert!(!budget.is_pressed());
+        assert!(budget.take(12));
+        assert!(!budget.is_pressed());
+        assert!(budget.take(1));
+        assert!(budget.is_pressed(), "an eighth of 100 bytes, rounded down, and one more");
+        budget.has_nothing_to_send();
+        assert!(!budget.is_pressed());
+        budget.rest();
+        assert!(budget.is_pressed());
+    }
+
+    #[test]
+    fn nothing_to_send_counts_for_nothing_once_half_is_free_again() {
+        let budget = budget();
+        assert!(budget.take(10));
+        budget.has_nothing_to_send();
+        assert!(budget.take(40));
+        assert_eq!(looks(&budget), (false, false), "half is free");
+    }
+}

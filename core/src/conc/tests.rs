@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Budget;
 use super::block::{Block, Bytes};
-use super::file::{Around, FileAttr, Installed};
+use super::file::{Around, FileAttr, Installed, Slow, Why, WriteError};
 use super::state::State;
 use crate::shapes::{Spans, WriteFlags};
 use crate::words::{Epoch, Limits, Time};
@@ -50,7 +50,16 @@ impl Play {
         let flags = WriteFlags::default();
         let written = self.state.write(around, Epoch(0), Time::default(), offset, data, flags);
         assert_eq!(written, Ok(data.len() as u32));
-        self.bytes[offset as usize..][..data.len()].copy_from_slice(data);
+        let end = offset as usize + data.len();
+        self.bytes.resize(self.bytes.len().max(end), 0);
+        self.bytes[offset as usize..end].copy_from_slice(data);
+    }
+
+    /// Cuts or extends, as the layout's bytes then do.
+    fn resize(&mut self, size: u64) {
+        let around = Around { limits: &self.limits, budget: &self.budget };
+        assert_eq!(self.state.resize(around, Time::default(), size), Ok(()));
+        self.bytes.resize(size as usize, 0);
     }
 
     fn address(&self, index: u64) -> *const u8 {
@@ -112,10 +121,57 @@ fn what_was_written_or_cut_meanwhile_stays() {
     play.assert_whole();
 
     let mut play = Play::new();
-    let around = Around { limits: &play.limits, budget: &play.budget };
-    assert_eq!(play.state.resize(around, Time::default(), block + 10), Ok(()));
-    assert_eq!(play.state.resize(around, Time::default(), LEN), Ok(()));
+    let layout = play.bytes.clone();
+    play.resize(block + 10);
+    play.resize(LEN);
+    let shown = std::mem::replace(&mut play.bytes, layout);
     play.load(0..LEN);
-    play.bytes[block as usize + 10..].fill(0);
+    play.bytes = shown;
     play.assert_whole();
+}
+
+/// A file that is written from its beginning takes the memory of a small one first.
+#[test]
+fn small_files_take_small_buffers() {
+    let mut play = Play::new();
+    play.resize(0);
+    let mut takes = |end: u64, bytes: u64| {
+        play.write(end - 1, b"x");
+        assert_eq!(play.state.charged, bytes, "up to {end}");
+        assert_eq!(play.state.blocks[&0].capacity() as u64, bytes, "up to {end}");
+    };
+    takes(1, 4 << 10);
+    takes(4 << 10, 4 << 10);
+    takes((4 << 10) + 1, 16 << 10);
+    takes(16 << 10, 16 << 10);
+    takes((16 << 10) + 1, 64 << 10);
+    takes(64 << 10, 64 << 10);
+}
+
+/// Room is taken for all blocks before anything changes.
+#[test]
+fn a_write_that_finds_no_room_for_all_of_it_changes_nothing() {
+    let mut play = Play::new();
+    play.resize(0);
+    let block = u64::from(BLOCK);
+    // For one block and its masks, and nearly for the second.
+    let room = 2 * (block + block / 64 * 16) - 1;
+    assert!(play.budget.take(TOTAL - room));
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    let before = play.state.version;
+    // Half of the budget is taken, so that it would be time to send first.
+    play.budget.sends();
+    let data = vec![1; 2 * BLOCK as usize];
+    let flags = WriteFlags::default();
+    let written = play.state.write(around, Epoch(0), Time::default(), 0, &data, flags);
+    let need = room + 1;
+    assert_eq!(written, Err(WriteError::Slow(Slow(Why::NoRoom(need)))));
+    assert_eq!((play.state.size, play.state.version), (0, before));
+    assert!(play.state.blocks.is_empty());
+    assert_eq!((play.state.charged, play.state.credit, play.budget.free_bytes()), (0, 0, room));
+
+    play.budget.give(1);
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    let written = play.state.write(around, Epoch(0), Time::default(), 0, &data, flags);
+    assert_eq!(written, Ok(2 * BLOCK));
 }
