@@ -175,15 +175,28 @@ pub fn move_head(store: &mut SimStore, body: &RefBody) -> Result<StoreOutcome, S
 /// # Errors
 /// What can't be read.
 pub fn mount(world: &mut World<Mounted>, limits: &Limits) -> Result<ActorId, String> {
-    let store = &mut world.store;
-    let (header, _) = read(store, HEADER_KEY)?;
+    let (header, _) = read(&mut world.store, HEADER_KEY)?;
     let header = Header::decode(&header).map_err(|error| error.to_string())?;
+    mount_in_chunks(world, limits, header.chunk_bytes)
+}
+
+/// Mounts what the branch names now, and cuts what it writes into chunks of `chunk_bytes`: smaller
+/// ones than the format allows, so that files of tiny worlds have many.
+///
+/// # Errors
+/// What can't be read.
+pub fn mount_in_chunks(
+    world: &mut World<Mounted>,
+    limits: &Limits,
+    chunk_bytes: u32,
+) -> Result<ActorId, String> {
+    let store = &mut world.store;
     let (bytes, etag) = read(store, &branch_key())?;
     let body = RefBody::decode(&bytes).map_err(|error| error.to_string())?;
     let base = body.snapshot.map(|hash| Ok::<_, String>((hash, snapshot(store)?))).transpose()?;
     let shared = Arc::new(Shared::new(limits.clone(), false));
     let spec = MountSpec {
-        chunk_bytes: header.chunk_bytes,
+        chunk_bytes,
         read_only: false,
         base,
         branch: Some(Branch { key: branch_key(), body, etag }),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 /// What is wrong with which field of which record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FormatError {
     /// The bytes end early, or are not of the type that the field has.
     Malformed { record: &'static str, field: &'static str },

@@ -9,7 +9,7 @@ use crate::sync::Arc;
 use crate::words::{Ino, Time};
 
 /// What every inode has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// Permission bits with set-id and sticky bits: 12 bits.
     pub mode: u32,
@@ -26,7 +26,7 @@ pub struct Meta {
 }
 
 /// What an inode of each kind has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// A regular file.
     File {
@@ -64,7 +64,7 @@ pub enum Body {
 }
 
 /// An inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Inode {
     /// Its number: 1 to 2^63 - 1.
     pub ino: Ino,

@@ -26,7 +26,7 @@ impl ObjectName {
 }
 
 /// A run of bytes of a file. Lengths in bytes, never 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Piece {
     /// Zeros that take no space.
     Hole {
@@ -144,7 +144,7 @@ impl Piece {
 }
 
 /// Where the bytes of a file are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// At most 16 pieces in order, holes spelled out; together as long as the file.
     Pieces(Vec<Piece>),
@@ -216,7 +216,7 @@ impl Content {
 
 /// A reference to a node of a tree. Two are equal if they mean the same node: where it lies does
 /// not count.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct NodeRef {
     /// Hash of the node, its places left out.
     pub hash: Hash,

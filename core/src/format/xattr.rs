@@ -15,7 +15,7 @@ use crate::sync::Arc;
 pub type XattrMap = BTreeMap<Name, Arc<[u8]>>;
 
 /// Extended attributes of an inode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Xattrs {
     /// They stand in the inode: at most 4 KiB when encoded.
     Inline(XattrMap),

@@ -22,7 +22,7 @@ pub enum FileKind {
 }
 
 /// Everything `stat` shows. There is no access time: `atime` is answered as `mtime`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attr {
     /// Inode number.
     pub ino: Ino,
@@ -49,7 +49,7 @@ pub struct Attr {
 }
 
 /// A time to set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetTime {
     /// The time at which the request is carried out.
     Now,
@@ -58,7 +58,7 @@ pub enum SetTime {
 }
 
 /// What `setattr` is to change; `None` leaves a field as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SetAttr {
     /// Permission bits with set-id and sticky bits.
     pub mode: Option<u32>,

@@ -7,7 +7,7 @@ use crate::sync::Arc;
 use crate::words::Ino;
 
 /// What is uncommitted, in figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Status {
     /// Snapshot that the mount shows, with its uncommitted changes on top.
     pub base: Option<Hash>,
@@ -45,7 +45,7 @@ pub enum ChangeKind {
 }
 
 /// One changed path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
     /// Where `path` starts, if that is not the root: one of several names of a file, in a directory
     /// that the mount has not looked at, so that it knows no more of it than the number.
@@ -61,7 +61,7 @@ pub struct Change {
 }
 
 /// Everything that is uncommitted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Diff {
     /// Changed paths, sorted.
     pub changes: Vec<Change>,
@@ -70,7 +70,7 @@ pub struct Diff {
 }
 
 /// What restoring an inode came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Restored {
     /// It was different.
     Changed,
@@ -81,7 +81,7 @@ pub enum Restored {
 }
 
 /// How a commit ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum CommitResult {
     /// There was nothing to commit; the base is unchanged and nothing was sent.
     Unchanged {

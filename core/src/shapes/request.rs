@@ -9,7 +9,7 @@ use crate::words::{Fh, Ino};
 pub type Name = Arc<[u8]>;
 
 /// Who asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// User.
     pub uid: u32,
@@ -18,7 +18,7 @@ pub struct Caller {
 }
 
 /// How a handle was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OpenFlags {
     /// Reads are allowed.
     pub read: bool,
@@ -29,7 +29,7 @@ pub struct OpenFlags {
 }
 
 /// What a WRITE request carries beside its data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WriteFlags {
     /// Written back from the page cache: short counts are not allowed.
     pub from_cache: bool,
@@ -38,7 +38,7 @@ pub struct WriteFlags {
 }
 
 /// What rename does with an existing target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RenameMode {
     /// Replace it.
     Replace,
@@ -49,7 +49,7 @@ pub enum RenameMode {
 }
 
 /// What `setxattr` does with an existing value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum XattrMode {
     /// Set it in either case.
     Either,
@@ -60,7 +60,7 @@ pub enum XattrMode {
 }
 
 /// What `lseek` looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Whence {
     /// The next byte that is data.
     Data,
@@ -69,7 +69,7 @@ pub enum Whence {
 }
 
 /// What `fallocate` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Allocate {
     /// Extend the size if the range ends past it; content is unchanged.
     Extend,
@@ -85,7 +85,7 @@ pub enum Allocate {
 }
 
 /// One request. The caller's rights were checked by the kernel (`default_permissions`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Look a name up; adds one to the inode's look-up count.
     Lookup { parent: Ino, name: Name },
@@ -172,7 +172,7 @@ pub enum Op {
 }
 
 /// One entry of a directory stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DirEntry {
     /// Name; also `.` and `..`.
     pub name: Name,
@@ -187,7 +187,7 @@ pub struct DirEntry {
 }
 
 /// Figures of the file system, in bytes and inodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StatFs {
     /// Bytes of all files of the mounted tree, as of its last snapshot.
     pub used_bytes: u64,
@@ -200,7 +200,7 @@ pub struct StatFs {
 }
 
 /// The answer to an [`Op`] that succeeded.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Reply {
     /// Done; there is nothing to say.
     Done,

@@ -35,7 +35,7 @@ impl Slice {
 }
 
 /// Under which condition a body may be put.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// The key must not exist (`If-None-Match: *`).
     Absent,

@@ -30,7 +30,7 @@ impl Time {
 }
 
 /// What the clocks say as an input arrives. Deadlines use `mono_ns`; file times use `wall`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Now {
     /// Nanoseconds of a clock that never goes back.
     pub mono_ns: u64,

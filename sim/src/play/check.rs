@@ -148,7 +148,7 @@ impl Player {
     /// through, and nothing is held: neither once the kernel knows nothing any more, nor once
     /// everything is removed.
     pub(super) fn finish(&mut self) -> Result<(), String> {
-        self.note("-- the end".into());
+        self.note(|| "-- the end".into());
         self.world.store.heal();
         self.world.run_until_quiet();
         self.strict = true;

@@ -12,7 +12,7 @@ use vellum_core::shapes::{
 };
 use vellum_core::words::{Errno, Fh, Ino, Limits};
 
-use super::games::{Ran, Red, catch};
+use super::games::{History, Ran, Red, Run, catch};
 use super::stored::{check_objects, check_snapshot};
 
 /// The smallest chunk there is: a file that is packed may be longer.
@@ -46,15 +46,15 @@ struct Game {
     files: Vec<Open>,
     longest: u64,
     steps: u64,
-    history: Vec<String>,
+    history: History,
 }
 
 /// Plays one game.
 ///
 /// # Errors
 /// What was done, and what then is not as it must be.
-pub(super) fn play(choices: &Choices) -> Result<Ran, Red> {
-    let mut game = Game::new(choices);
+pub(super) fn play(run: &Run) -> Result<Ran, Red> {
+    let mut game = Game::new(run);
     match catch(|| game.play()) {
         Ok(()) => Ok(Ran {
             trace: game.world.trace(),
@@ -62,21 +62,22 @@ pub(super) fn play(choices: &Choices) -> Result<Ran, Red> {
             requests: game.steps,
             ..Ran::default()
         }),
-        Err(why) => Err(Red { why, history: game.history }),
+        Err(why) => Err(Red { why, history: game.history.lines }),
     }
 }
 
 impl Game {
-    fn new(choices: &Choices) -> Self {
-        let mut world = World::new(choices);
+    fn new(run: &Run) -> Self {
+        let mut world = World::new(&run.choices);
         mount::init(&mut world.store, CHUNK as u32);
-        let choices = choices.lane("chunks");
-        let limits = Limits { memory_bytes: 64 << 20, reserve_bytes: 8 << 20, ..Limits::default() };
+        let choices = run.choices.lane("chunks");
+        let (memory_bytes, reserve_bytes) = (64 << 20, 8 << 20);
+        let limits = Limits { memory_bytes, reserve_bytes, handles: 64, ..Limits::default() };
         // Nodes of piece trees that are at hand beside those in use.
         let limits = Limits { cached_nodes: choices.pick(&[3, 3, 512]), ..limits };
         let mount = mount::mount(&mut world, &limits).expect("the repository is fresh");
         let longest = choices.pick(&SIZES);
-        let (files, history) = (Vec::new(), Vec::new());
+        let (files, history) = (Vec::new(), History::new(run));
         Self { world, limits, mount, choices, files, longest, steps: 0, history }
     }
 
@@ -153,8 +154,8 @@ impl Game {
         self.world.ask(self.mount, op)
     }
 
-    fn note(&mut self, text: String) {
-        self.history.push(text);
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        self.history.note(text);
     }
 
     fn create(&mut self, name: &'static [u8]) -> Result<(), String> {
@@ -172,7 +173,7 @@ impl Game {
     }
 
     fn write(&mut self, file: usize, range: Range<u64>) -> Result<(), String> {
-        self.note(format!("write {file} {range:?}"));
+        self.note(|| format!("write {file} {range:?}"));
         let salt = self.steps * 37;
         let data: Vec<u8> = range.clone().map(|at| ((at + salt) % 251) as u8 + 1).collect();
         let Open { fh, wanted, .. } = &mut self.files[file];
@@ -186,7 +187,7 @@ impl Game {
     }
 
     fn resize(&mut self, file: usize, size: u64) -> Result<(), String> {
-        self.note(format!("resize {file} {size}"));
+        self.note(|| format!("resize {file} {size}"));
         let Open { ino, wanted, .. } = &mut self.files[file];
         wanted.bytes.resize(size as usize, 0);
         wanted.data.resize(size as usize, false);
@@ -196,7 +197,7 @@ impl Game {
     }
 
     fn punch(&mut self, file: usize, range: Range<u64>) -> Result<(), String> {
-        self.note(format!("punch {file} {range:?}"));
+        self.note(|| format!("punch {file} {range:?}"));
         let Open { fh, wanted, .. } = &mut self.files[file];
         let size = wanted.bytes.len() as u64;
         wanted.set(&(range.start.min(size)..range.end.min(size)), None);
@@ -206,7 +207,7 @@ impl Game {
     }
 
     fn read(&mut self, file: usize, range: Range<u64>) -> Result<(), String> {
-        self.note(format!("read {file} {range:?}"));
+        self.note(|| format!("read {file} {range:?}"));
         let Open { fh, wanted, .. } = &self.files[file];
         let size = wanted.bytes.len();
         let within = (range.start as usize).min(size)..(range.end as usize).min(size);
@@ -224,7 +225,7 @@ impl Game {
     }
 
     fn seek(&mut self, file: usize, offset: u64) -> Result<(), String> {
-        self.note(format!("seek {file} {offset}"));
+        self.note(|| format!("seek {file} {offset}"));
         for whence in [Whence::Data, Whence::Hole] {
             let Open { fh, wanted, .. } = &self.files[file];
             let expected = wanted.seek(offset, whence).map(Reply::Offset);
@@ -238,7 +239,7 @@ impl Game {
 
     fn remount(&mut self) -> Result<(), String> {
         self.commit()?;
-        self.note("remount".into());
+        self.note(|| "remount".into());
         self.world.kill(self.mount);
         self.mount = mount::mount(&mut self.world, &self.limits)?;
         for file in 0..self.files.len() {
@@ -255,7 +256,7 @@ impl Game {
 
     /// Commits; what is stored must be what an import of the files would have stored.
     fn commit(&mut self) -> Result<(), String> {
-        self.note("commit".into());
+        self.note(|| "commit".into());
         let attempt = u128::from(self.steps);
         let reply = self.ask(Op::Commit { author: "me".into(), message: "m".into(), attempt });
         let Ok(Reply::Commit(result)) = reply else { return Err(format!("commit: {reply:?}")) };

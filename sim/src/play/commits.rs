@@ -54,7 +54,7 @@ impl Player {
 
     /// Mounts what the store holds beside the present mount; it must show `tree`.
     pub(super) fn look_beside(&mut self, tree: &Tree) -> Result<(), String> {
-        self.note("-- a mount beside".into());
+        self.note(|| "-- a mount beside".into());
         let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
         let map = self.seat.map.clone();
         let beside = self.fresh_seat(tree, &map)?;
@@ -63,7 +63,7 @@ impl Player {
         let beside = std::mem::replace(&mut self.seat, seat);
         self.world.kill(beside.mount);
         self.world.store.faults = faults;
-        self.note("-- back".into());
+        self.note(|| "-- back".into());
         outcome
     }
 
@@ -99,7 +99,7 @@ impl Player {
 
     /// The machine dies with everything uncommitted, and a fresh one takes its place.
     pub(super) fn remount(&mut self) -> Result<(), String> {
-        self.note("-- remount".into());
+        self.note(|| "-- remount".into());
         self.world.kill(self.seat.mount);
         // What it sent may arrive yet.
         self.world.run_until_quiet();

@@ -134,7 +134,8 @@ fn begin(player: &mut Player) -> Open {
     let tree = player.seat.model.committed();
     let (author, message) = ("somebody".into(), format!("commit {}", player.attempt));
     let op = Op::Commit { author, message, attempt: player.attempt };
-    player.note(format!("-- begin {message}", message = player.attempt));
+    let attempt = player.attempt;
+    player.note(|| format!("-- begin commit {attempt}"));
     player.maybe.push(tree.clone());
     Open { tree, ticket: player.world.request(player.seat.mount, op) }
 }
@@ -158,7 +159,7 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
         }
     };
     let Ok(Reply::Commit(result)) = reply else { return Err(format!("commit: {reply:?}")) };
-    player.note(format!("-- end: {result:?}"));
+    player.note(|| format!("-- end: {result:?}"));
     let edited = !open.tree.shows_like(&player.seat.model.committed());
     match &result {
         CommitResult::Committed { snapshot, .. } => {

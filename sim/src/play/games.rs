@@ -23,7 +23,33 @@ pub struct Game {
     pub name: &'static str,
     /// What it is about.
     pub about: &'static str,
-    play: fn(&Choices) -> Result<Ran, Red>,
+    play: fn(&Run) -> Result<Ran, Red>,
+}
+
+/// One run: what it follows from, and whether its history is kept, which takes longer.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) choices: Choices,
+    is_told: bool,
+}
+
+/// What was done in a run, if it is kept.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) lines: Vec<String>,
+    is_kept: bool,
+}
+
+impl History {
+    pub(super) fn new(run: &Run) -> Self {
+        Self { lines: Vec::new(), is_kept: run.is_told }
+    }
+
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.is_kept {
+            self.lines.push(text());
+        }
+    }
 }
 
 /// A run that ended well.
@@ -48,7 +74,7 @@ pub struct Ran {
 pub struct Red {
     /// What went wrong.
     pub why: String,
-    /// Everything that was done until then.
+    /// Everything that was done until then, if it was kept.
     pub history: Vec<String>,
 }
 
@@ -57,35 +83,35 @@ pub const GAMES: [Game; 11] = [
     Game {
         name: "plain",
         about: "one mount, and a store that works",
-        play: |choices| steps(tiny(Faults::none()), choices),
+        play: |run| steps(tiny(Faults::none()), run),
     },
     Game {
         name: "faults",
         about: "one mount, and a store where everything goes wrong: only EIO is added",
-        play: |choices| steps(tiny(Faults::rough()), choices),
+        play: |run| steps(tiny(Faults::rough()), run),
     },
     Game {
         name: "far",
         about: "files up to the largest offset",
-        play: |choices| {
+        play: |run| {
             let setting = Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
-            steps(setting, choices)
+            steps(setting, run)
         },
     },
     Game {
         name: "blocks",
         about: "blocks of 64 KiB, and odd offsets and lengths",
-        play: |choices| steps(blocks(choices), choices),
+        play: |run| steps(blocks(&run.choices), run),
     },
     Game {
         name: "tight",
         about: "memory for a few dozen blocks: data is sent early, and goes",
-        play: |choices| steps(tight(choices, Faults::none()), choices),
+        play: |run| steps(tight(&run.choices, Faults::none()), run),
     },
     Game {
         name: "tight-faults",
         about: "the same, and faults: only EIO and ENOSPC are added",
-        play: |choices| steps(tight(choices, Faults::rough()), choices),
+        play: |run| steps(tight(&run.choices, Faults::rough()), run),
     },
     Game {
         name: "chunks",
@@ -95,22 +121,22 @@ pub const GAMES: [Game; 11] = [
     Game {
         name: "overlap",
         about: "requests that overlap have an order",
-        play: |choices| on(tiny(Faults::none()), choices, overlap::play),
+        play: |run| on(tiny(Faults::none()), run, overlap::play),
     },
     Game {
         name: "during",
         about: "commits that end in every way while the mount is worked on",
-        play: |choices| on(tiny(Faults::none()), choices, during::play),
+        play: |run| on(tiny(Faults::none()), run, during::play),
     },
     Game {
         name: "race",
         about: "two mounts commit: one wins, the other is refused and keeps its edits",
-        play: |choices| on(tiny(Faults::none()), choices, race::play),
+        play: |run| on(tiny(Faults::none()), run, race::play),
     },
     Game {
         name: "race-faults",
         about: "the same, whatever the store loses",
-        play: |choices| on(tiny(Faults::rough()), choices, race::play),
+        play: |run| on(tiny(Faults::rough()), run, race::play),
     },
 ];
 
@@ -126,7 +152,15 @@ impl Game {
     /// # Errors
     /// It ended badly.
     pub fn run(&self, choices: &Choices) -> Result<Ran, Red> {
-        (self.play)(choices)
+        (self.play)(&Run { choices: choices.clone(), is_told: false })
+    }
+
+    /// Plays a run again and keeps its history.
+    ///
+    /// # Errors
+    /// It ended badly.
+    pub fn tell(&self, tape: &Tape) -> Result<Ran, Red> {
+        (self.play)(&Run { choices: Choices::replay(tape), is_told: true })
     }
 
     /// Plays the run of `seed`; if it ends badly, the shortest and plainest tape found that does,
@@ -152,13 +186,13 @@ impl Game {
 /// A game with a player. A panic ends it badly, and what was done before it is known.
 fn on(
     setting: Setting,
-    choices: &Choices,
+    run: &Run,
     game: fn(&mut Player, &Choices) -> Result<(), String>,
 ) -> Result<Ran, Red> {
-    let mut player = Player::new(&setting, choices);
-    match catch(|| game(&mut player, choices)) {
+    let mut player = Player::new(&setting, run);
+    match catch(|| game(&mut player, &run.choices)) {
         Ok(()) => Ok(player.ran()),
-        Err(why) => Err(Red { why, history: player.history().to_vec() }),
+        Err(why) => Err(Red { why, history: player.history() }),
     }
 }
 
@@ -173,17 +207,18 @@ fn said(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or_default())
 }
 
-fn steps(setting: Setting, choices: &Choices) -> Result<Ran, Red> {
-    on(setting, choices, |player, choices| {
+fn steps(setting: Setting, run: &Run) -> Result<Ran, Red> {
+    on(setting, run, |player, choices| {
         let needed_times = player.setting.needed_times;
         player.play(Steps::new(choices, "steps", needed_times, STEPS))
     })
 }
 
-/// A tiny world: 8-byte blocks, and room for everything.
+/// A tiny world: blocks of 8 bytes, chunks of 64, and room for everything.
 fn tiny(faults: Faults) -> Setting {
     Setting {
         block_bytes: 8,
+        chunk_bytes: 64,
         unit: 1,
         file_bytes: 1 << 40,
         memory_bytes: 1 << 20,
@@ -197,6 +232,7 @@ fn blocks(choices: &Choices) -> Setting {
     let faults = if choices.chance(500) { Faults::rough() } else { Faults::none() };
     Setting {
         block_bytes: 64 << 10,
+        chunk_bytes: 64 << 10,
         unit: 10_007,
         memory_bytes: 64 << 20,
         reserve_bytes: 8 << 20,

@@ -106,7 +106,7 @@ fn round(player: &mut Player, choices: &Choices, files: &[(Fh, Ino)]) -> Result<
     }
     player.world.store.heal();
     for Sent { op, reply, sent_ns, .. } in &sent {
-        player.note(format!("at {sent_ns}: {op:?} -> {reply:?}"));
+        player.note(|| format!("at {sent_ns}: {op:?} -> {reply:?}"));
     }
     in_time(player, &sent)?;
     settle(player, wall, &sent, files)

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::games::Ran;
-use crate::choice::Choices;
+use super::games::{History, Ran, Run};
 use crate::mount::{self, Mounted};
 use crate::store::Faults;
 use crate::world::{ActorId, World, text};
@@ -15,26 +14,31 @@ use super::figures::bytes_of;
 use super::step::Step;
 use super::streams::Stream;
 
-/// Bytes of a chunk: the least that the format allows.
+/// Bytes of a chunk of the repository: the least that the format allows.
 const CHUNK_BYTES: u32 = 64 << 10;
+
+/// Files that can be open at once: a mount of a run is made quickly.
+const HANDLES: usize = 64;
 
 /// What a run takes place in.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     /// Bytes of a block.
-    pub block_bytes: u32,
+    pub(super) block_bytes: u32,
+    /// Bytes of the chunks that mounts cut.
+    pub(super) chunk_bytes: u32,
     /// What offsets and lengths are multiplied by.
-    pub unit: u64,
+    pub(super) unit: u64,
     /// Largest size of a file.
-    pub file_bytes: u64,
+    pub(super) file_bytes: u64,
     /// Bytes of memory for file data.
-    pub memory_bytes: u64,
+    pub(super) memory_bytes: u64,
     /// Of these, what writes may not use.
-    pub reserve_bytes: u64,
+    pub(super) reserve_bytes: u64,
     /// How much oftener files are made and written than else.
-    pub needed_times: u32,
+    pub(super) needed_times: u32,
     /// What goes wrong at the store.
-    pub faults: Faults,
+    pub(super) faults: Faults,
 }
 
 impl Setting {
@@ -44,6 +48,7 @@ impl Setting {
             memory_bytes: self.memory_bytes,
             reserve_bytes: self.reserve_bytes,
             file_bytes: self.file_bytes,
+            handles: HANDLES,
             ..Limits::default()
         }
     }
@@ -70,7 +75,7 @@ pub(super) struct Player {
     pub(super) strict: bool,
     pub(super) attempt: u128,
     wall_ns: i64,
-    history: Vec<String>,
+    history: History,
     ran: Ran,
 }
 
@@ -80,11 +85,12 @@ impl Player {
     /// # Panics
     /// When the fresh repository can't be mounted.
     #[must_use]
-    pub(super) fn new(setting: &Setting, choices: &Choices) -> Self {
-        let mut world = World::new(choices);
+    pub(super) fn new(setting: &Setting, run: &Run) -> Self {
+        let mut world = World::new(&run.choices);
         mount::init(&mut world.store, CHUNK_BYTES);
         let tree = Tree::empty(0o755, 0, 0, Time { ns: 0 });
-        let mount = mount::mount(&mut world, &setting.limits()).expect("the repository is fresh");
+        let mount = mount::mount_in_chunks(&mut world, &setting.limits(), setting.chunk_bytes)
+            .expect("the repository is fresh");
         let model = Model::new(&setting.limits(), tree.clone());
         let (map, streams) = (Mapping::default(), BTreeMap::new());
         world.store.faults = setting.faults.clone();
@@ -97,15 +103,15 @@ impl Player {
             strict: setting.faults == Faults::none(),
             attempt: 0,
             wall_ns: 0,
-            history: Vec::new(),
+            history: History::new(run),
             ran: Ran::default(),
         }
     }
 
     /// What was done so far, and what came of it.
     #[must_use]
-    pub(super) fn history(&self) -> &[String] {
-        &self.history
+    pub(super) fn history(&self) -> Vec<String> {
+        self.history.lines.clone()
     }
 
     /// What came of the run.
@@ -140,15 +146,15 @@ impl Player {
         self.setting.limits()
     }
 
-    pub(super) fn note(&mut self, text: String) {
-        self.history.push(text);
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        self.history.note(text);
     }
 
     /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that `map`
     /// knows must stay.
     pub(super) fn fresh_seat(&mut self, tree: &Tree, map: &Mapping) -> Result<Seat, String> {
         let limits = self.limits();
-        let mount = mount::mount(&mut self.world, &limits)?;
+        let mount = mount::mount_in_chunks(&mut self.world, &limits, self.setting.chunk_bytes)?;
         let mut map = map.clone();
         map.remount(|ino| tree.get(ino).is_some());
         let model = Model::new(&limits, tree.clone());
@@ -175,7 +181,7 @@ impl Player {
         self.ran.refused += u64::from(reply.is_err());
         self.ran.changes += u64::from(reply.is_ok() && changes(op));
         let how = if fast { "fast " } else { "" };
-        self.history.push(format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
+        self.history.note(|| format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
         reply
     }
 

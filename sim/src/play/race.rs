@@ -26,7 +26,7 @@ struct Other {
 
 impl Other {
     fn swap(&mut self, player: &mut Player) {
-        player.note("-- the other mount".into());
+        player.note(|| "-- the other mount".into());
         std::mem::swap(&mut self.seat, &mut player.seat);
         std::mem::swap(&mut self.committed, &mut player.committed);
         std::mem::swap(&mut self.maybe, &mut player.maybe);
@@ -105,7 +105,7 @@ fn settle(
                 reply => return Err(format!("commit: {reply:?}")),
             }
         }
-        player.note(format!("both commit -> {results:?}"));
+        player.note(|| format!("both commit -> {results:?}"));
         let is_open = |result: &CommitResult| {
             matches!(result, CommitResult::Failed { .. } | CommitResult::Unknown)
         };

@@ -8,6 +8,7 @@ mod trace;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::hash::Hash;
 
 use vellum_core::shapes::{Effect, Effects, Input, Op, Outcome, Reply};
 use vellum_core::words::{EffectId, Errno, Now, Ticket, Time, TimerId};
@@ -169,7 +170,7 @@ impl<A: Actor> World<A> {
 
     /// Ends an actor as kill -9 does. What it sent is on its way still.
     pub fn kill(&mut self, id: ActorId) -> Option<A> {
-        self.note(&format!("{} killed", id.0));
+        self.tell(0, (id,), || format!("{} killed", id.0));
         self.residents.remove(&id).map(|resident| resident.actor)
     }
 
@@ -192,7 +193,9 @@ impl<A: Actor> World<A> {
         let ticket = resident.next_ticket;
         resident.next_ticket = ticket.next();
         resident.unanswered.insert(ticket);
-        self.note(&format!("{}> request {} {}", id.0, ticket.0, text::op(&op)));
+        self.tell(1, (id, ticket, &op), || {
+            format!("{}> request {} {}", id.0, ticket.0, text::op(&op))
+        });
         self.input(id, Input::Request(ticket, op));
         ticket
     }
@@ -212,13 +215,12 @@ impl<A: Actor> World<A> {
     /// # Panics
     /// When the world is quiet and there is none: a lost ticket.
     pub fn ask(&mut self, id: ActorId, op: Op) -> Result<Reply, Errno> {
-        let text = text::op(&op);
         let ticket = self.request(id, op);
         loop {
             if let Some(reply) = self.take_reply(id, ticket) {
                 return reply;
             }
-            assert!(self.run_one(), "no reply to {text}, and nothing is left to happen");
+            assert!(self.run_one(), "no reply to {ticket:?}, and nothing is left to happen");
         }
     }
 
@@ -231,13 +233,14 @@ impl<A: Actor> World<A> {
             Event::Store(happening) => self.store_event(happening),
             Event::Computed(id, effect, product) => {
                 if self.complete(id, effect) {
-                    self.note(&format!("{}> completed {} computed", id.0, effect.0));
+                    let text = || format!("{}> completed {} computed", id.0, effect.0);
+                    self.tell(2, (id, effect), text);
                     self.input(id, Input::Completed(effect, Outcome::Computed(product)));
                 }
             }
             Event::Timer(id, timer) => {
                 if self.residents.contains_key(&id) {
-                    self.note(&format!("{}> timer {}", id.0, timer.0));
+                    self.tell(3, (id, timer), || format!("{}> timer {}", id.0, timer.0));
                     self.input(id, Input::Timer(timer));
                 }
             }
@@ -299,8 +302,10 @@ impl<A: Actor> World<A> {
         match effect {
             Effect::Store(effect, request) => {
                 self.owe(id, effect);
-                let text = text::store_request(&request);
-                self.note(&format!("{}< store {} {text}", id.0, effect.0));
+                self.trace.request(&request);
+                self.tell(4, (id, effect), || {
+                    format!("{}< store {} {}", id.0, effect.0, text::store_request(&request))
+                });
                 let happenings = self.store.begin(self.time_ns, request);
                 for (time_ns, happening) in happenings {
                     let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
@@ -310,33 +315,37 @@ impl<A: Actor> World<A> {
             }
             Effect::Compute(effect, job) => {
                 self.owe(id, effect);
-                self.note(&format!("{}< compute {}", id.0, effect.0));
+                self.tell(5, (id, effect), || format!("{}< compute {}", id.0, effect.0));
                 let product = A::run(job);
                 let time_ns = self.time_ns + self.choices.below(1_000_000);
                 self.at(time_ns, Event::Computed(id, effect, product));
             }
             Effect::Arm(timer, time_ns) => {
-                self.note(&format!("{}< arm {} at {time_ns}", id.0, timer.0));
+                let text = || format!("{}< arm {} at {time_ns}", id.0, timer.0);
+                self.tell(6, (id, timer, time_ns), text);
                 self.at(time_ns.max(self.time_ns), Event::Timer(id, timer));
             }
             Effect::Reply(ticket, reply) => {
-                self.note(&format!("{}< reply {} {}", id.0, ticket.0, text::reply(&reply)));
+                self.tell(7, (id, ticket, &reply), || {
+                    format!("{}< reply {} {}", id.0, ticket.0, text::reply(&reply))
+                });
                 let resident = self.resident(id);
                 let owed = resident.unanswered.remove(&ticket);
                 assert!(owed, "a second reply, or one to nobody: {ticket:?} {reply:?}");
                 resident.replies.insert(ticket, reply);
             }
             Effect::InvalidateInode(ino) => {
-                self.note(&format!("{}< invalidate inode {}", id.0, ino.0));
+                self.tell(8, (id, ino), || format!("{}< invalidate inode {}", id.0, ino.0));
                 self.resident(id).invalidations += 1;
             }
             Effect::InvalidateName(ino, name) => {
-                let name = text::bytes(&name);
-                self.note(&format!("{}< invalidate name {name} in {}", id.0, ino.0));
+                self.tell(9, (id, ino, &name), || {
+                    format!("{}< invalidate name {} in {}", id.0, text::bytes(&name), ino.0)
+                });
                 self.resident(id).invalidations += 1;
             }
             Effect::Report(text) => {
-                self.note(&format!("{}< report {text}", id.0));
+                self.tell(10, (id, &text), || format!("{}< report {text}", id.0));
                 self.resident(id).reports.push(text);
             }
         }
@@ -352,8 +361,10 @@ impl<A: Actor> World<A> {
             unreachable!("each flight is answered once")
         };
         if self.complete(id, effect) {
-            let text = text::outcome(&outcome);
-            self.note(&format!("{}> completed {} {text}", id.0, effect.0));
+            self.trace.outcome(&outcome);
+            self.tell(11, (id, effect), || {
+                format!("{}> completed {} {}", id.0, effect.0, text::outcome(&outcome))
+            });
             self.input(id, Input::Completed(effect, Outcome::Store(outcome)));
         }
     }
@@ -381,10 +392,13 @@ impl<A: Actor> World<A> {
         self.residents.get_mut(&id).expect("the actor lives in this world")
     }
 
-    fn note(&mut self, text: &str) {
-        self.trace.text(text);
+    /// Takes in what happened: which kind of thing, and all that is to know of it. `text` is the
+    /// same for a reader.
+    fn tell(&mut self, kind: u8, facts: impl Hash, text: impl FnOnce() -> String) {
+        self.trace.number(u64::from(kind));
+        facts.hash(&mut self.trace);
         if let Some(log) = &mut self.log {
-            log.push(text.to_owned());
+            log.push(text());
         }
     }
 }
