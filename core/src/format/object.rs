@@ -216,7 +216,7 @@ impl Content {
 
 /// A reference to a node of a tree. Two are equal if they mean the same node: where it lies does
 /// not count.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct NodeRef {
     /// Hash of the node, its places left out.
     pub hash: Hash,
@@ -235,6 +235,12 @@ impl PartialEq for NodeRef {
 }
 
 impl Eq for NodeRef {}
+
+impl std::hash::Hash for NodeRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.hash, self.level, self.count).hash(state);
+    }
+}
 
 /// Where a node lies. Offset and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
