@@ -157,8 +157,34 @@ pub fn entries<T: TreeKind>(
 /// The snapshot that the branch names, if it can be read.
 #[must_use]
 pub fn head(store: &SimStore) -> Option<Hash> {
-    let body = store.objects.body(&branch_key())?;
-    RefBody::decode(body).ok()?.snapshot
+    branch_now(store)?.snapshot
+}
+
+/// The generation of the branch, if it can be read.
+#[must_use]
+pub fn generation(store: &SimStore) -> Option<u64> {
+    branch_now(store).map(|body| body.generation)
+}
+
+fn branch_now(store: &SimStore) -> Option<RefBody> {
+    RefBody::decode(store.objects.body(&branch_key())?).ok()
+}
+
+/// The key of a snapshot that was written once.
+#[must_use]
+pub fn key_of(snapshot: &Hash) -> Key {
+    object_key(ObjectKind::Snapshot, &ObjectName::first(*snapshot))
+}
+
+/// A snapshot as the store holds it.
+///
+/// # Errors
+/// It is not there, or no snapshot of that name.
+pub fn snapshot_of(store: &SimStore, hash: &Hash) -> Result<Snapshot, String> {
+    let key = key_of(hash);
+    let body = store.objects.body(&key).ok_or_else(|| format!("{key} is not there"))?;
+    let bytes = Verified::check(hash, body.to_vec()).map_err(|error| error.to_string())?;
+    Snapshot::decode(&bytes).map_err(|error| error.to_string())
 }
 
 /// Moves the branch as somebody else would. The outcome.

@@ -68,8 +68,9 @@ impl Player {
     pub(super) fn walk(&mut self) -> Result<(), String> {
         let was_strict = std::mem::replace(&mut self.strict, true);
         let mut seen = BTreeSet::new();
-        self.walk_below(Ino::ROOT, &mut seen)?;
+        let outcome = self.walk_below(Ino::ROOT, &mut seen);
         self.strict = was_strict;
+        outcome?;
         let tree = self.seat.model.committed();
         let missed = tree.iter().find(|(ino, _)| !seen.contains(ino));
         missed.map_or(Ok(()), |(ino, _)| Err(format!("{ino:?} was not reached")))

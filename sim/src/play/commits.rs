@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::mount;
-use crate::store::Faults;
-use vellum_core::model::{Body, Tree};
+use vellum_core::model::{Body, Mapping, Tree};
 use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply};
 use vellum_core::words::Ino;
 
@@ -55,14 +54,15 @@ impl Player {
     /// Mounts what the store holds beside the present mount; it must show `tree`.
     pub(super) fn look_beside(&mut self, tree: &Tree) -> Result<(), String> {
         self.note(|| "-- a mount beside".into());
-        let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
         let map = self.seat.map.clone();
-        let beside = self.fresh_seat(tree, &map)?;
-        let seat = std::mem::replace(&mut self.seat, beside);
-        let outcome = self.walk();
-        let beside = std::mem::replace(&mut self.seat, seat);
-        self.world.kill(beside.mount);
-        self.world.store.faults = faults;
+        let outcome = self.without_faults(|player| {
+            let beside = player.fresh_seat(tree, &map)?;
+            let seat = std::mem::replace(&mut player.seat, beside);
+            let outcome = player.walk();
+            let beside = std::mem::replace(&mut player.seat, seat);
+            player.world.kill(beside.mount);
+            outcome
+        });
         self.note(|| "-- back".into());
         outcome
     }
@@ -87,12 +87,7 @@ impl Player {
         self.seat.streams.clear();
         let reply = self.send(&Op::Status, false);
         match reply {
-            Ok(Reply::Status(status)) if !status.dirty => {
-                let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
-                let outcome = self.walk();
-                self.world.store.faults = faults;
-                outcome
-            }
+            Ok(Reply::Status(status)) if !status.dirty => self.without_faults(Self::walk),
             other => Err(format!("after all was taken back: {other:?}")),
         }
     }
@@ -105,30 +100,34 @@ impl Player {
         self.world.run_until_quiet();
         let candidates: Vec<Tree> =
             std::mem::take(&mut self.maybe).into_iter().chain([self.committed.clone()]).collect();
-        let faults = std::mem::replace(&mut self.world.store.faults, Faults::none());
         let map = self.seat.map.clone();
-        let mut why = Vec::new();
-        for tree in candidates {
+        let candidates = candidates.into_iter().map(|tree| (tree, map.clone())).collect();
+        let (tree, _) = self.without_faults(|player| player.mount_one_of(candidates))?;
+        self.committed = tree;
+        Ok(())
+    }
+
+    /// Mounts what the branch shows, which must be one of `candidates`; that one.
+    pub(super) fn mount_one_of(
+        &mut self,
+        candidates: Vec<(Tree, Mapping)>,
+    ) -> Result<(Tree, Mapping), String> {
+        let mut why = vec!["the branch shows nothing that was committed".to_owned()];
+        for (tree, map) in candidates {
             self.seat = self.fresh_seat(&tree, &map)?;
-            match self.walk() {
+            let walked = self.walk();
+            self.world.kill(self.seat.mount);
+            match walked {
                 Ok(()) => {
-                    self.committed = tree;
-                    self.world.store.faults = faults;
-                    return self.forget_all_numbers();
+                    // It has looked at everything: the run goes on with a cold one.
+                    let map = self.seat.map.clone();
+                    self.seat = self.fresh_seat(&tree, &map)?;
+                    return Ok((tree, map));
                 }
                 Err(text) => why.push(text),
             }
-            self.world.kill(self.seat.mount);
         }
-        Err(format!("the store shows no tree that was committed: {}", why.join("\nnor: ")))
-    }
-
-    /// The walk looked at everything; the run goes on from a cold mount.
-    fn forget_all_numbers(&mut self) -> Result<(), String> {
-        self.world.kill(self.seat.mount);
-        let (tree, map) = (self.committed.clone(), self.seat.map.clone());
-        self.seat = self.fresh_seat(&tree, &map)?;
-        Ok(())
+        Err(why.join("\nnor: "))
     }
 
     pub(super) fn status(&mut self) -> Result<(), String> {

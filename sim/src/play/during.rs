@@ -97,7 +97,7 @@ fn change_something(player: &mut Player, choices: &Choices) -> Result<(), String
 }
 
 /// Decides how the commit is to end. Whether somebody else is to move the ref.
-fn arrange(player: &mut Player, choices: &Choices) -> bool {
+pub(super) fn arrange(player: &mut Player, choices: &Choices) -> bool {
     let store = &mut player.world.store;
     let prefix = choices.pick(&["chunks/", "trees/", "snapshots/", "refs/"]);
     let always = |it: Arranged| Arranged { times: u32::MAX, ..it };

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::player::{Player, Setting};
 use super::step::Steps;
-use super::{chunks, during, overlap, race};
+use super::{chunks, during, many, overlap, race};
 use crate::choice::{Choices, Tape, shrink};
 use crate::store::Faults;
 
@@ -79,7 +79,7 @@ pub struct Red {
 }
 
 /// Every game.
-pub const GAMES: [Game; 11] = [
+pub const GAMES: [Game; 13] = [
     Game {
         name: "plain",
         about: "one mount, and a store that works",
@@ -129,6 +129,16 @@ pub const GAMES: [Game; 11] = [
         play: |run| on(tiny(Faults::none()), run, during::play),
     },
     Game {
+        name: "many",
+        about: "one to four mounts of a branch that edit, commit, lose, die and come back",
+        play: |run| on(tiny(Faults::none()), run, many::play),
+    },
+    Game {
+        name: "many-faults",
+        about: "the same, whatever the store loses",
+        play: |run| on(tiny(Faults::rough()), run, many::play),
+    },
+    Game {
         name: "race",
         about: "two mounts commit: one wins, the other is refused and keeps its edits",
         play: |run| on(tiny(Faults::none()), run, race::play),
@@ -173,13 +183,16 @@ impl Game {
         self.run(&choices).map_err(|red| self.shrink(choices.tape(), red, tries))
     }
 
-    /// The shortest and plainest tape found that ends badly, and how; with `tries` runs at most.
+    /// The shortest and plainest tape found that ends badly, and how, with its history; with
+    /// `tries` runs at most.
     #[must_use]
     pub fn shrink(&self, tape: Tape, red: Red, tries: usize) -> (Tape, Red) {
-        shrink((tape, red), tries, |tape| {
+        let (tape, red) = shrink((tape, red), tries, |tape| {
             let choices = Choices::replay(tape);
             self.run(&choices).err().map(|red| (choices.tape(), red))
-        })
+        });
+        let red = self.tell(&tape).err().unwrap_or(red);
+        (tape, red)
     }
 }
 

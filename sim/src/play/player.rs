@@ -62,6 +62,15 @@ pub(super) struct Seat {
     pub(super) streams: BTreeMap<Fh, Stream>,
 }
 
+/// A mount, and what its player knows of the branch.
+pub(super) struct Side {
+    pub(super) seat: Seat,
+    /// See [`Player::committed`].
+    pub(super) committed: Tree,
+    /// See [`Player::maybe`].
+    pub(super) maybe: Vec<Tree>,
+}
+
 /// A run under way.
 pub(super) struct Player {
     pub(super) world: World<Mounted>,
@@ -140,6 +149,25 @@ impl Player {
             self.streams_after_step();
         }
         Ok(())
+    }
+
+    /// Plays another mount from here on; the one that was played.
+    pub(super) fn take_side(&mut self, side: Side) -> Side {
+        let seat = std::mem::replace(&mut self.seat, side.seat);
+        let committed = std::mem::replace(&mut self.committed, side.committed);
+        let maybe = std::mem::replace(&mut self.maybe, side.maybe);
+        Side { seat, committed, maybe }
+    }
+
+    /// Looks at something while nothing goes wrong. What is under way ends as it was drawn.
+    pub(super) fn without_faults<T>(&mut self, look: impl FnOnce(&mut Self) -> T) -> T {
+        let store = &mut self.world.store;
+        let faults = std::mem::replace(&mut store.faults, Faults::none());
+        let arranged = std::mem::take(&mut store.arranged);
+        let seen = look(self);
+        let store = &mut self.world.store;
+        (store.faults, store.arranged) = (faults, arranged);
+        seen
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -4,11 +4,12 @@
 use crate::choice::Choices;
 use crate::mount;
 use crate::store::Faults;
-use vellum_core::model::{Mapping, Tree};
+use crate::world::ActorId;
+use vellum_core::model::Mapping;
 use vellum_core::shapes::{CommitResult, Name, Op, Reply, XattrMode};
 use vellum_core::words::Ino;
 
-use super::player::{Player, Seat};
+use super::player::{Player, Side};
 use super::step::{Bigger, Step, Steps, Verb};
 
 /// Steps that both mounts see, and steps of each on its own.
@@ -17,19 +18,17 @@ const OWN_STEPS: usize = 24;
 /// Rounds in which a commit of unknown outcome, or one that failed, is tried again.
 const ROUNDS_MAX: usize = 8;
 
-/// The mount that is not being played, with what the player knows beside.
-struct Other {
-    seat: Seat,
-    committed: Tree,
-    maybe: Vec<Tree>,
-}
+/// The mount that is not being played.
+struct Other(Option<Side>);
 
 impl Other {
     fn swap(&mut self, player: &mut Player) {
         player.note(|| "-- the other mount".into());
-        std::mem::swap(&mut self.seat, &mut player.seat);
-        std::mem::swap(&mut self.committed, &mut player.committed);
-        std::mem::swap(&mut self.maybe, &mut player.maybe);
+        self.0 = self.0.take().map(|side| player.take_side(side));
+    }
+
+    fn mount(&self) -> ActorId {
+        self.0.as_ref().expect("one mount is not played").seat.mount
     }
 }
 
@@ -47,7 +46,7 @@ pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String>
     player.commit(false)?;
     let tree = player.committed.clone();
     let seat = player.fresh_seat(&tree, &Mapping::default())?;
-    let mut other = Other { seat, committed: tree, maybe: Vec::new() };
+    let mut other = Other(Some(Side { seat, committed: tree, maybe: Vec::new() }));
     player.world.store.faults = faults.clone();
     for step in own.filter(is_own) {
         if choices.chance(300) {
@@ -87,7 +86,7 @@ fn settle(
         if round == ROUNDS_MAX / 2 {
             player.world.store.heal();
         }
-        let mounts = [player.seat.mount, other.seat.mount];
+        let mounts = [player.seat.mount, other.mount()];
         let tickets = mounts.map(|mount| {
             let until = player.world.now().mono_ns + choices.below(60_000_000);
             player.world.run_until(until);

@@ -57,6 +57,7 @@ pub struct SimStore {
     next: Flight,
     counts: Counts,
     injected: u64,
+    refs_moved: u64,
 }
 
 impl SimStore {
@@ -75,6 +76,7 @@ impl SimStore {
             next: Flight(1),
             counts: Counts::default(),
             injected: 0,
+            refs_moved: 0,
         }
     }
 
@@ -82,6 +84,12 @@ impl SimStore {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How many requests have moved a ref so far.
+    #[must_use]
+    pub fn refs_moved(&self) -> u64 {
+        self.refs_moved
     }
 
     /// How many faults were injected so far.
@@ -138,7 +146,9 @@ impl SimStore {
         under.happenings_left -= 1;
         let told = match happening {
             Happening::Apply(_) => {
-                under.outcome = Some(self.objects.apply(&under.request));
+                let outcome = self.objects.apply(&under.request);
+                self.refs_moved += u64::from(moves_ref(&under.request, &outcome));
+                under.outcome = Some(outcome);
                 None
             }
             Happening::Answer(_) => Some(answer(&under, &self.choices)),
@@ -168,6 +178,11 @@ impl SimStore {
         let slow = self.slow.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
         slow.map(|(_, ns)| *ns).max().unwrap_or(0)
     }
+}
+
+fn moves_ref(request: &StoreRequest, outcome: &StoreOutcome) -> bool {
+    matches!(request, StoreRequest::Put { key, .. } if key.starts_with("refs/"))
+        && matches!(outcome, StoreOutcome::Stored { .. })
 }
 
 fn answer(under: &Under, choices: &Choices) -> StoreOutcome {

@@ -102,7 +102,12 @@ pub struct World<A: Actor> {
     flights: BTreeMap<Flight, (ActorId, EffectId)>,
     trace: Trace,
     log: Option<Vec<String>>,
+    watch: Option<Watch>,
+    refs_moved: u64,
 }
+
+/// Looks at the store whenever a ref has moved.
+type Watch = Box<dyn FnMut(&SimStore) -> Result<(), String>>;
 
 impl<A: Actor> World<A> {
     /// A world with an empty store, in which everything follows from `choices`.
@@ -120,7 +125,14 @@ impl<A: Actor> World<A> {
             flights: BTreeMap::new(),
             trace: Trace::default(),
             log: None,
+            watch: None,
+            refs_moved: 0,
         }
+    }
+
+    /// Lets `watch` look at the store in every instant in which a request has moved a ref.
+    pub fn watch(&mut self, watch: impl FnMut(&SimStore) -> Result<(), String> + 'static) {
+        self.watch = Some(Box::new(watch));
     }
 
     /// Hash of everything that happened so far.
@@ -225,6 +237,9 @@ impl<A: Actor> World<A> {
     }
 
     /// Lets the next event happen; false when there is none.
+    ///
+    /// # Panics
+    /// When what watches the store sees something wrong.
     pub fn run_one(&mut self) -> bool {
         let Some(Reverse(at)) = self.heap.pop() else { return false };
         self.time_ns = self.time_ns.max(at.time_ns);
@@ -353,7 +368,14 @@ impl<A: Actor> World<A> {
 
     fn store_event(&mut self, happening: Happening) {
         let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
-        let Some(outcome) = self.store.happen(happening) else {
+        let told = self.store.happen(happening);
+        if let (Some(watch), true) = (&mut self.watch, self.store.refs_moved() != self.refs_moved) {
+            self.refs_moved = self.store.refs_moved();
+            if let Err(why) = watch(&self.store) {
+                panic!("a reader of the store sees: {why}");
+            }
+        }
+        let Some(outcome) = told else {
             self.trace.number(flight.0);
             return;
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vellum_sim::choice::Choices;
-use vellum_sim::play::{Game, Ran};
+use vellum_sim::play::{GAMES, Game, Ran};
 
 /// How many times as many seeds the long tier takes.
 const LONG: u64 = 20;
@@ -108,15 +108,31 @@ fn of_two_mounts_that_commit_one_wins_whatever_the_store_loses() {
 }
 
 #[test]
+fn up_to_four_mounts_lose_nothing_of_each_other() {
+    let reached = holds("many", 1_100_000..1_102_000);
+    let never = reached.iter().filter(|(_, count)| **count == 0);
+    // Nothing fails here: outcomes are known.
+    assert_eq!((reached.len(), never.count()), (8, 2), "{reached:?}");
+}
+
+#[test]
+fn up_to_four_mounts_lose_nothing_of_each_other_whatever_the_store_loses() {
+    let reached = holds("many-faults", 1_200_000..1_202_000);
+    assert!(reached.len() == 9 && reached.values().all(|count| *count > 5), "{reached:?}");
+}
+
+#[test]
 fn the_same_choices_are_the_same_run() {
-    let game = Game::named("tight-faults").unwrap();
-    for seed in 400_000..400_020 {
-        let choices = Choices::seeded(seed);
-        let first = game.run(&choices).unwrap();
-        let tape = choices.tape();
-        let again: [Ran; 2] =
-            [Choices::seeded(seed), Choices::replay(&tape)].map(|c| game.run(&c).unwrap());
-        assert_eq!([&again[0], &again[1]], [&first; 2]);
+    for game in GAMES {
+        for seed in 400_000..400_010 {
+            let choices = Choices::seeded(seed);
+            let first = game.run(&choices).unwrap();
+            let tape = choices.tape();
+            let again: [Ran; 2] =
+                [Choices::seeded(seed), Choices::replay(&tape)].map(|c| game.run(&c).unwrap());
+            assert_eq!([&again[0], &again[1]], [&first; 2]);
+            assert_eq!(game.tell(&tape).unwrap(), first);
+        }
     }
 }
 
@@ -130,7 +146,8 @@ mod bugs {
     /// Most runs of each kind until a bug is found.
     const BUDGET: u64 = 500;
 
-    const GAMES: [&str; 5] = ["plain", "faults", "tight-faults", "overlap", "during"];
+    const NAMES: [&str; 6] =
+        ["plain", "faults", "tight-faults", "overlap", "during", "many-faults"];
 
     /// Whether sequences are to find it: those that take two threads, or a rare course, they can't.
     fn is_assigned(bug: Bug) -> bool {
@@ -160,7 +177,7 @@ mod bugs {
     #[test]
     fn every_bug_that_is_assigned_to_sequences_is_found() {
         let until_red = || {
-            GAMES.map(|name| {
+            NAMES.map(|name| {
                 let game = Game::named(name).unwrap();
                 let is_red = |seed| game.run(&Choices::seeded(seed)).is_err();
                 (name, (0..BUDGET).find(|seed| is_red(*seed)).map(|run| run + 1))
