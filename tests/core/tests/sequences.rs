@@ -7,17 +7,27 @@ use std::ops::Range;
 use vellum_sim::choice::Choices;
 use vellum_sim::play::{GAMES, Game, Ran};
 
-/// How many times as many seeds the long tier takes.
+/// How many times as many seeds the long tier takes, and how many times fewer a look at a mutant.
 const LONG: u64 = 20;
+const SHORT: u64 = 20;
 
 /// Most runs that making a failure short may take.
 const TRIES: usize = 3_000;
 
-/// The seeds of a run, and more of them if the tests are to be long.
+/// The seeds of a run: more of them if the tests are to be long, fewer if short.
 fn all_of(seeds: Range<u64>) -> Range<u64> {
-    let long = std::env::var_os("VELLUM_LONG").is_some_and(|value| value == "1");
-    let count = (seeds.end - seeds.start) * if long { LONG } else { 1 };
+    let count = (seeds.end - seeds.start) * if is_set("VELLUM_LONG") { LONG } else { 1 };
+    let count = if is_set("VELLUM_SHORT") { count.div_ceil(SHORT) } else { count };
     seeds.start..seeds.start + count
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value == "1")
+}
+
+/// The most that `count` times can be asked for: what is rare may be missing from short runs.
+fn at_least(count: u64) -> u64 {
+    if is_set("VELLUM_SHORT") { 0 } else { count }
 }
 
 /// Plays a game from each seed, on two threads, until one ends badly; what the runs reached.
@@ -94,7 +104,10 @@ fn requests_that_overlap_have_an_order() {
 fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
     let reached = holds("during", 1_000_000..1_001_000);
     // Each way to end, often, with changes since the cut.
-    assert!(reached.len() == 4 && reached.values().all(|count| *count > 100), "{reached:?}");
+    assert!(
+        reached.len() == 4 && reached.values().all(|count| *count >= at_least(100)),
+        "{reached:?}"
+    );
 }
 
 #[test]
@@ -110,15 +123,18 @@ fn of_two_mounts_that_commit_one_wins_whatever_the_store_loses() {
 #[test]
 fn up_to_four_mounts_lose_nothing_of_each_other() {
     let reached = holds("many", 1_100_000..1_102_000);
-    let never = reached.iter().filter(|(_, count)| **count == 0);
     // Nothing fails here: outcomes are known.
-    assert_eq!((reached.len(), never.count()), (8, 2), "{reached:?}");
+    let reached = reached.values().filter(|count| **count >= at_least(5)).count();
+    assert_eq!(reached, if at_least(1) == 0 { 8 } else { 6 });
 }
 
 #[test]
 fn up_to_four_mounts_lose_nothing_of_each_other_whatever_the_store_loses() {
     let reached = holds("many-faults", 1_200_000..1_202_000);
-    assert!(reached.len() == 9 && reached.values().all(|count| *count > 5), "{reached:?}");
+    assert!(
+        reached.len() == 9 && reached.values().all(|count| *count >= at_least(5)),
+        "{reached:?}"
+    );
 }
 
 #[test]
