@@ -12,6 +12,7 @@ use super::mount_commands::MountCommand;
 use super::own_commands::{CompletionsArgs, ManArgs};
 use super::prefetch_command::PrefetchArgs;
 use super::ref_commands::{BranchArgs, TagArgs};
+use super::sim::SimArgs;
 use super::text::parse_chunk_size;
 use super::tree_commands::{CatArgs, LsArgs};
 use super::verify_command::VerifyArgs;
@@ -87,6 +88,8 @@ pub(super) enum Command {
     /// times, refs. Small objects are written below probes/ for that, and removed. Exits as the
     /// first check that failed.
     Doctor(Box<DoctorArgs>),
+    /// Play mounts in a simulated world, where everything goes wrong, and see that nothing is lost
+    Sim(SimArgs),
     /// Print what a shell needs to complete the arguments of this program
     Completions(CompletionsArgs),
     /// Print the manual page of this program, or write those of all commands
@@ -109,6 +112,7 @@ impl Command {
             Self::Mount(command) => command.wants_json(),
             Self::Prefetch(args) => args.json,
             Self::Doctor(args) => args.json,
+            Self::Sim(args) => args.wants_json(),
         }
     }
 }

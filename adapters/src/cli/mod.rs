@@ -13,6 +13,7 @@ mod progress;
 mod ref_commands;
 mod repo_commands;
 mod running;
+mod sim;
 mod text;
 mod tree_commands;
 mod verify_command;
@@ -101,6 +102,7 @@ fn run(command: Command) -> Result<Exit, CliError> {
         Command::Config(args) => config::show::config(args),
         Command::Doctor(args) => doctor_command::doctor(*args),
         Command::Prefetch(args) => prefetch_command::prefetch(args),
+        Command::Sim(args) => sim::sim(args),
         Command::Completions(args) => own_commands::completions(args),
         Command::Man(args) => own_commands::man(args),
     }

@@ -32,6 +32,12 @@ impl Tape {
         self.lanes.values().map(|lane| lane.values.len()).sum()
     }
 
+    /// How many units there are, which can be left out whole.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.lanes.values().map(|lane| lane.units.len()).sum()
+    }
+
     /// Whether there is no choice.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -60,6 +60,7 @@ pub(super) fn play(run: &Run) -> Result<Ran, Red> {
             trace: game.world.trace(),
             time_ns: game.world.now().mono_ns,
             requests: game.steps,
+            history: game.history.lines,
             ..Ran::default()
         }),
         Err(why) => Err(Red { why, history: game.history.lines }),

@@ -67,6 +67,8 @@ pub struct Ran {
     pub time_ns: u64,
     /// How often each rare thing happened that runs are to reach.
     pub sites: BTreeMap<&'static str, u64>,
+    /// Everything that was done, if it was kept.
+    pub history: Vec<String>,
 }
 
 /// A run that ended badly.
@@ -150,11 +152,33 @@ pub const GAMES: [Game; 13] = [
     },
 ];
 
+/// A game that is to end badly: what it looks like if something is lost. None of [`GAMES`].
+pub const CANARY: Game = Game {
+    name: "forgetful",
+    about: "a store that loses what it has acknowledged: this is to end badly",
+    play: |run| on(tiny(Faults::forgetful()), run, many::play),
+};
+
+/// Rare things that runs are to reach, each by some game.
+pub fn sites() -> impl Iterator<Item = &'static str> {
+    during::SITES.into_iter().chain(many::SITES)
+}
+
 impl Game {
+    /// Whether runs of this game may reach a site.
+    #[must_use]
+    pub fn reaches(&self, site: &str) -> bool {
+        match self.name {
+            "during" => during::SITES.contains(&site),
+            "many-faults" => many::SITES.contains(&site),
+            _ => false,
+        }
+    }
+
     /// The game of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        GAMES.into_iter().find(|game| game.name == name)
+        GAMES.into_iter().chain([CANARY]).find(|game| game.name == name)
     }
 
     /// Plays one run.

@@ -17,5 +17,5 @@ mod stored;
 mod streams;
 mod verbs;
 
-pub use games::{GAMES, Game, Ran, Red};
+pub use games::{CANARY, GAMES, Game, Ran, Red, sites};
 pub use step::{Bigger, OnFiles, OnNames, Step, Verb};

@@ -125,7 +125,8 @@ impl Player {
 
     /// What came of the run.
     pub(super) fn ran(&self) -> Ran {
-        Ran { trace: self.world.trace(), time_ns: self.world.now().mono_ns, ..self.ran.clone() }
+        let (trace, time_ns) = (self.world.trace(), self.world.now().mono_ns);
+        Ran { trace, time_ns, history: self.history(), ..self.ran.clone() }
     }
 
     /// A rare thing has happened that runs are to reach.

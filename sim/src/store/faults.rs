@@ -24,6 +24,9 @@ pub struct Faults {
     pub wrong_bytes: u32,
     /// A listing ends early and says that there is more.
     pub short_pages: u32,
+    /// A put of an object named by its hash is acknowledged and not kept: no store may do this, and
+    /// nothing can be built on one that does.
+    pub forgotten: u32,
     /// Times that a request may take, in nanoseconds, each as likely as the others.
     pub latency_ns: Vec<u64>,
 }
@@ -40,6 +43,7 @@ impl Faults {
             damaged: 0,
             wrong_bytes: 0,
             short_pages: 0,
+            forgotten: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS],
         }
     }
@@ -55,8 +59,15 @@ impl Faults {
             damaged: 40,
             wrong_bytes: 40,
             short_pages: 200,
+            forgotten: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS, 80 * MS, 400 * MS, 4_000 * MS],
         }
+    }
+
+    /// Some of what is acknowledged is not kept.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        Self { forgotten: 50, ..Self::none() }
     }
 
     /// Nothing comes through.
@@ -151,6 +162,8 @@ pub(super) enum Fate {
     Spoiled(Spoil),
     /// Applied; a listing is cut short.
     Shortened,
+    /// Answered as if it were applied, and nothing of it is left.
+    Forgotten,
 }
 
 /// When a put is applied whose answer is lost.
@@ -188,6 +201,10 @@ impl Spoil {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Burst(u64);
 
+fn is_named_by_hash(key: &str) -> bool {
+    ["chunks/", "trees/", "snapshots/"].iter().any(|prefix| key.starts_with(prefix))
+}
+
 /// Draws what becomes of `request`.
 pub(super) fn draw(
     faults: &Faults,
@@ -207,6 +224,11 @@ pub(super) fn draw(
         return Fate::Refused(StoreError::Unreachable);
     }
     match request {
+        StoreRequest::Put { key, .. }
+            if is_named_by_hash(key) && choices.chance(faults.forgotten) =>
+        {
+            Fate::Forgotten
+        }
         StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
             if !choices.chance(faults.ambiguous) {
                 return Fate::Answered;
@@ -218,13 +240,10 @@ pub(super) fn draw(
             })
         }
         StoreRequest::Get { key, .. } => {
-            let named_by_hash = ["chunks/", "trees/", "snapshots/"];
             if choices.chance(faults.damaged) {
                 return Fate::Refused(StoreError::Damaged);
             }
-            if !named_by_hash.iter().any(|prefix| key.starts_with(prefix))
-                || !choices.chance(faults.wrong_bytes)
-            {
+            if !is_named_by_hash(key) || !choices.chance(faults.wrong_bytes) {
                 return Fate::Answered;
             }
             Fate::Spoiled(match choices.index(3) {

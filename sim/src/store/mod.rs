@@ -120,7 +120,7 @@ impl SimStore {
         let within = now_ns + self.choices.below(latency + 1);
         let mut happenings = vec![(answer_at, Happening::Answer(flight))];
         let apply_at = match &fate {
-            Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => Some(within),
+            Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => Some(within),
             Fate::Lost(Some(Lateness::Before)) => Some(within),
             Fate::Lost(Some(Lateness::After(ns))) => Some(answer_at + ns),
             Fate::Lost(None) | Fate::Refused(_) => None,
@@ -148,6 +148,12 @@ impl SimStore {
             Happening::Apply(_) => {
                 let outcome = self.objects.apply(&under.request);
                 self.refs_moved += u64::from(moves_ref(&under.request, &outcome));
+                if let (Fate::Forgotten, StoreRequest::Put { key, .. }) =
+                    (&under.fate, &under.request)
+                    && matches!(outcome, StoreOutcome::Stored { .. })
+                {
+                    self.objects.remove(key);
+                }
                 under.outcome = Some(outcome);
                 None
             }
@@ -189,7 +195,7 @@ fn answer(under: &Under, choices: &Choices) -> StoreOutcome {
     let outcome = match &under.fate {
         Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
-        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened => &under.outcome,
+        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => &under.outcome,
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
     if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {

@@ -28,7 +28,7 @@ const SYSTEM: &str = "/etc/vellum/config.toml";
 const SYSTEM_OVERRIDE: &str = "VELLUM_SYSTEM_CONFIG";
 
 /// Commands that need no settings.
-const WITHOUT: [&str; 2] = ["completions", "man"];
+const WITHOUT: [&str; 3] = ["completions", "man", "sim"];
 
 /// Commands that are to work whatever is in the files: who has edits in a mount must get at them.
 const WHATEVER: [&str; 5] = ["diff", "discard", "stats", "status", "umount"];

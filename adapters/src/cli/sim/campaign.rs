@@ -1,0 +1,172 @@
+//! Many runs on several threads, and what came of them.
+
+use std::collections::BTreeMap;
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use vellum_sim::choice::{Choices, Tape};
+use vellum_sim::play::{Game, Ran, Red, sites};
+
+use super::TRIES;
+
+/// Runs that ended badly after which no more are looked for.
+const FOUND_MAX: usize = 8;
+
+/// What the runs of one game came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) name: &'static str,
+    pub(super) runs: u64,
+    pub(super) requests: u64,
+    pub(super) changes: u64,
+    pub(super) refused: u64,
+    time_ns: u128,
+}
+
+impl Tally {
+    /// Virtual seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        self.time_ns as f64 / 1e9
+    }
+
+    fn add(&mut self, ran: &Ran) {
+        self.runs += 1;
+        self.requests += ran.requests;
+        self.changes += ran.changes;
+        self.refused += ran.refused;
+        self.time_ns += u128::from(ran.time_ns);
+    }
+}
+
+/// A run that ended badly, made short.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) game: Game,
+    pub(super) seed: u64,
+    pub(super) tape: Tape,
+    pub(super) red: Red,
+}
+
+impl Found {
+    /// Steps that are left.
+    pub(super) fn units(&self) -> usize {
+        self.tape.units()
+    }
+}
+
+/// Runs of games, one seed of each after the other.
+pub(super) struct Campaign {
+    games: Vec<Game>,
+    first: u64,
+    seeds: Option<u64>,
+    is_twice: bool,
+    next: AtomicU64,
+    is_stopped: AtomicBool,
+    pub(super) runs: AtomicU64,
+    pub(super) requests: AtomicU64,
+    tallies: Mutex<Vec<Tally>>,
+    sites: Mutex<BTreeMap<&'static str, u64>>,
+    found: Mutex<Vec<Found>>,
+}
+
+impl Campaign {
+    pub(super) fn new(
+        games: Vec<Game>,
+        first: u64,
+        seeds: Option<u64>,
+        is_twice: bool,
+    ) -> Arc<Self> {
+        let name = |game: &Game| Tally { name: game.name, ..Tally::default() };
+        let tallies = Mutex::new(games.iter().map(name).collect());
+        let in_play = |site: &&'static str| games.iter().any(|game| game.reaches(site));
+        let sites = sites().filter(in_play).map(|site| (site, 0)).collect();
+        Arc::new(Self {
+            first,
+            seeds,
+            is_twice,
+            next: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
+            runs: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            tallies,
+            sites: Mutex::new(sites),
+            found: Mutex::new(Vec::new()),
+            games,
+        })
+    }
+
+    /// Begins to play on one more thread.
+    pub(super) fn start(self: &Arc<Self>, runtime: &Runtime) -> JoinHandle<()> {
+        let campaign = Arc::clone(self);
+        runtime.spawn_blocking(move || while campaign.play_one() {})
+    }
+
+    /// Lets the runs that are played end, and no other begin.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn tallies(&self) -> Vec<Tally> {
+        self.tallies.lock().clone()
+    }
+
+    pub(super) fn sites(&self) -> BTreeMap<&'static str, u64> {
+        self.sites.lock().clone()
+    }
+
+    pub(super) fn found(&self) -> Vec<Found> {
+        self.found.lock().clone()
+    }
+
+    /// Plays the next run; whether there may be another.
+    fn play_one(&self) -> bool {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return false;
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let games = self.games.len() as u64;
+        let (at, round) = ((turn % games) as usize, turn / games);
+        if self.seeds.is_some_and(|seeds| round >= seeds) {
+            return false;
+        }
+        let (game, seed) = (self.games[at], self.first.wrapping_add(round));
+        match self.play(game, seed) {
+            Ok(ran) => {
+                self.runs.fetch_add(1, Ordering::Relaxed);
+                self.requests.fetch_add(ran.requests, Ordering::Relaxed);
+                self.tallies.lock()[at].add(&ran);
+                let mut sites = self.sites.lock();
+                ran.sites.iter().for_each(|(site, count)| *sites.entry(site).or_default() += count);
+            }
+            Err((tape, red)) => {
+                let mut found = self.found.lock();
+                found.push(Found { game, seed, tape, red });
+                if found.len() >= FOUND_MAX {
+                    self.stop();
+                }
+            }
+        }
+        true
+    }
+
+    fn play(&self, game: Game, seed: u64) -> Result<Ran, (Tape, Red)> {
+        let ran = game.run_seed(seed, TRIES)?;
+        if self.is_twice {
+            let choices = Choices::seeded(seed);
+            if game.run(&choices).ok().as_ref() != Some(&ran) {
+                let why = "played again, other things happen".to_owned();
+                return Err((choices.tape(), Red { why, history: Vec::new() }));
+            }
+        }
+        Ok(ran)
+    }
+}
+
+/// A run that panics has ended badly, and says so in its report: nothing is printed meanwhile.
+pub(super) fn panics_are_outcomes() {
+    panic::set_hook(Box::new(|_| {}));
+}

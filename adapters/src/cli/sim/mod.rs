@@ -1,0 +1,334 @@
+//! The commands that play mounts in a simulated world.
+
+mod campaign;
+mod tape_file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red};
+
+use super::running::{LAST_WORDS, finish, runtime};
+use super::text::{count, number};
+use super::{CliError, Exit, print, print_json, progress};
+use campaign::{Campaign, Found, Tally};
+use tape_file::Told;
+
+/// Most runs that making a failure short may take.
+const TRIES: usize = 3_000;
+
+#[derive(Args, Debug)]
+pub(super) struct SimArgs {
+    #[command(subcommand)]
+    command: SimCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SimCommand {
+    /// Play games from many seeds; write the tape of each that ends badly, made short
+    Run(RunArgs),
+    /// Play a tape again and tell what happens
+    Replay(ReplayArgs),
+    /// Make the tape of a failure shorter and plainer
+    Shrink(ShrinkArgs),
+    /// Say how fast it plays on this machine
+    Bench(BenchArgs),
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// Games to play, if not all: `vellum sim run --list` says which there are
+    #[arg(value_name = "GAME", value_parser = parse_game)]
+    games: Vec<Game>,
+    /// List the games
+    #[arg(long)]
+    list: bool,
+    /// Runs of each game
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    first: u64,
+    /// Play for so long instead, in seconds
+    #[arg(long, value_name = "SECONDS", conflicts_with = "seeds")]
+    seconds: Option<u64>,
+    /// Play each run a second time, and see that everything in it happens again
+    #[arg(long)]
+    twice: bool,
+    /// Threads [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Where to write the tapes of runs that end badly
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    keep: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ReplayArgs {
+    /// The tape, as `vellum sim run` wrote it
+    #[arg(value_name = "TAPE")]
+    tape: PathBuf,
+    /// Print the story as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ShrinkArgs {
+    /// The tape of a run that ends badly
+    #[arg(value_name = "TAPE")]
+    tape: PathBuf,
+    /// Where to write the shorter one, if not in its place
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Most runs that it may take
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    tries: usize,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct BenchArgs {
+    /// Games to play
+    #[arg(value_name = "GAME", value_parser = parse_game, default_value = "many-faults")]
+    games: Vec<Game>,
+    /// For so long
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+    /// Threads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl SimArgs {
+    pub(super) fn wants_json(&self) -> bool {
+        match &self.command {
+            SimCommand::Run(args) => args.json,
+            SimCommand::Replay(args) => args.json,
+            SimCommand::Shrink(args) => args.json,
+            SimCommand::Bench(args) => args.json,
+        }
+    }
+}
+
+pub(super) fn sim(args: SimArgs) -> Result<Exit, CliError> {
+    campaign::panics_are_outcomes();
+    match args.command {
+        SimCommand::Run(args) if args.list => list(args.json),
+        SimCommand::Run(args) => run(args),
+        SimCommand::Replay(args) => replay(&args),
+        SimCommand::Shrink(args) => shrink(&args),
+        SimCommand::Bench(args) => bench(args),
+    }
+}
+
+fn parse_game(name: &str) -> Result<Game, String> {
+    Game::named(name).ok_or_else(|| {
+        let names: Vec<_> = every_game().map(|game| game.name).collect();
+        format!("there are: {}", names.join(", "))
+    })
+}
+
+fn list(json: bool) -> Result<Exit, CliError> {
+    if json {
+        let game = |game: &Game| json!({"name": game.name, "about": game.about});
+        print_json(&every_game().map(|it| game(&it)).collect::<Vec<_>>().into())?;
+    } else {
+        let line = |game: &Game| format!("{:<14}{}\n", game.name, game.about);
+        print(&every_game().map(|it| line(&it)).collect::<String>())?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn every_game() -> impl Iterator<Item = Game> {
+    GAMES.into_iter().chain([CANARY])
+}
+
+fn all_if_none(games: Vec<Game>) -> Vec<Game> {
+    if games.is_empty() { GAMES.to_vec() } else { games }
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn run(args: RunArgs) -> Result<Exit, CliError> {
+    let seeds = args.seconds.is_none().then_some(args.seeds);
+    let campaign = Campaign::new(all_if_none(args.games), args.first, seeds, args.twice);
+    let seconds = play(&campaign, args.jobs.unwrap_or_else(cpus), args.seconds, args.json)?;
+    let mut kept = Vec::new();
+    for found in campaign.found() {
+        let path = args.keep.join(format!("{}-{}.tape.json", found.game.name, found.seed));
+        tape_file::write(&path, found.game, &found.tape)?;
+        kept.push((found, path));
+    }
+    if args.json {
+        let red = |(found, path): &(Found, PathBuf)| {
+            json!({"game": found.game.name, "seed": found.seed, "why": found.red.why,
+                "units": found.units(), "tape": path})
+        };
+        print_json(&json!({
+            "games": campaign.tallies().iter().map(tally_json).collect::<Vec<_>>(),
+            "sites": campaign.sites(), "seconds": seconds,
+            "red": kept.iter().map(red).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        print(&run_text(&campaign, seconds))?;
+    }
+    if kept.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let (first, path) = &kept[0];
+    let what = match kept.len() {
+        1 => format!("a run of {} ends badly: {}", first.game.name, first.red.why),
+        more => format!("{more} runs end badly; one of {}: {}", first.game.name, first.red.why),
+    };
+    let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
+    Err(CliError::new(Exit::Differs, what, remedy))
+}
+
+/// Plays on `jobs` threads, to the end or for so many seconds; the seconds it took.
+fn play(
+    campaign: &Arc<Campaign>,
+    jobs: usize,
+    seconds: Option<u64>,
+    quiet: bool,
+) -> Result<f64, CliError> {
+    let started = Instant::now();
+    let until = seconds.map(Duration::from_secs);
+    let runtime = runtime()?;
+    let work = async {
+        let threads: Vec<_> = (0..jobs.max(1)).map(|_| campaign.start(&runtime)).collect();
+        if let Some(until) = until {
+            tokio::time::sleep(until).await;
+            campaign.stop();
+        }
+        for thread in threads {
+            thread.await.map_err(|_| lost())?;
+        }
+        Ok::<_, CliError>(())
+    };
+    let say = || {
+        let (runs, requests) = (&campaign.runs, &campaign.requests);
+        let (runs, requests) = (runs.load(Ordering::Relaxed), requests.load(Ordering::Relaxed));
+        format!("playing: {}, {}", count(runs, "run"), count(requests, "request"))
+    };
+    let done = finish(&runtime, progress::shown(quiet, say, work), || true);
+    campaign.stop();
+    runtime.shutdown_timeout(LAST_WORDS);
+    done.map(|()| started.elapsed().as_secs_f64())
+}
+
+fn lost() -> CliError {
+    CliError::new(Exit::Store, "a thread that played has ended", "run it again, and report this")
+}
+
+fn tally_json(tally: &Tally) -> Value {
+    json!({"name": tally.name, "runs": tally.runs, "requests": tally.requests,
+        "changes": tally.changes, "refused": tally.refused, "virtual_seconds": tally.seconds()})
+}
+
+fn run_text(campaign: &Campaign, seconds: f64) -> String {
+    let line = |tally: &Tally| {
+        format!(
+            "{:<14}{:>10} runs {:>14} requests\n",
+            tally.name,
+            number(tally.runs),
+            number(tally.requests)
+        )
+    };
+    let tallies = campaign.tallies();
+    let mut text: String = tallies.iter().map(line).collect();
+    for (site, count) in campaign.sites() {
+        text.push_str(&format!("{:>14} times {site}\n", number(count)));
+    }
+    let virtually = tallies.iter().map(Tally::seconds).sum::<f64>() as u64;
+    text.push_str(&format!(
+        "{}, {}, {} virtual seconds in {seconds:.1} s\n",
+        count(tallies.iter().map(|tally| tally.runs).sum(), "run"),
+        count(tallies.iter().map(|tally| tally.requests).sum(), "request"),
+        number(virtually),
+    ));
+    text
+}
+
+fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
+    let Told { game, tape } = tape_file::read(&args.tape)?;
+    let (history, end) = match game.tell(&tape) {
+        Ok(Ran { history, .. }) => (history, None),
+        Err(Red { why, history }) => (history, Some(why)),
+    };
+    if args.json {
+        print_json(&json!({"game": game.name, "story": history, "why": end}))?;
+    } else {
+        print(&history.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    }
+    match end {
+        None => Ok(Exit::Ok),
+        Some(why) => Err(CliError::new(Exit::Differs, format!("it ends badly: {why}"), "")),
+    }
+}
+
+fn shrink(args: &ShrinkArgs) -> Result<Exit, CliError> {
+    let Told { game, tape } = tape_file::read(&args.tape)?;
+    let Err(red) = game.tell(&tape) else {
+        let what = format!("the run of {} ends well", args.tape.display());
+        return Err(CliError::new(Exit::Usage, what, "give the tape of one that ends badly"));
+    };
+    let before = tape.units();
+    let (tape, red) = game.shrink(tape, red, args.tries);
+    let path = args.output.as_ref().unwrap_or(&args.tape);
+    tape_file::write(path, game, &tape)?;
+    let after = tape.units();
+    if args.json {
+        print_json(&json!({"before": before, "after": after, "why": red.why, "tape": path}))?;
+    } else {
+        let steps = count(after as u64, "step");
+        print(&format!("{} of {before}: {}\n{}\n", steps, path.display(), red.why))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn bench(args: BenchArgs) -> Result<Exit, CliError> {
+    let campaign = Campaign::new(args.games, 1, None, false);
+    let jobs = args.jobs.max(1);
+    let seconds = play(&campaign, jobs, Some(args.seconds), args.json)?;
+    if let Some(found) = campaign.found().first() {
+        let what = format!("a run of {} ends badly: {}", found.game.name, found.red.why);
+        return Err(CliError::new(Exit::Differs, what, "see `vellum sim run`"));
+    }
+    let tallies = campaign.tallies();
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let requests = sum(|tally| tally.requests);
+    let rate = requests as f64 / seconds / jobs as f64;
+    let share = |part: u64| part as f64 / requests.max(1) as f64;
+    let (changes, refused) = (share(sum(|t| t.changes)), share(sum(|t| t.refused)));
+    let ratio = tallies.iter().map(Tally::seconds).sum::<f64>() / seconds / jobs as f64;
+    if args.json {
+        print_json(&json!({"requests": requests, "seconds": seconds, "jobs": jobs,
+            "requests_per_second_and_thread": rate, "changes": changes, "refused": refused,
+            "virtual_per_wall": ratio}))?;
+    } else {
+        print(&format!(
+            "{} requests a second and thread: {:.0} % change something, {:.0} % are refused\n\
+             {} virtual seconds a second and thread\n",
+            number(rate as u64),
+            changes * 100.0,
+            refused * 100.0,
+            number(ratio as u64),
+        ))?;
+    }
+    Ok(Exit::Ok)
+}
