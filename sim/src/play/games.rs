@@ -227,7 +227,8 @@ fn on(
     game: fn(&mut Player, &Choices) -> Result<(), String>,
 ) -> Result<Ran, Red> {
     let mut player = Player::new(&setting, run);
-    match catch(|| game(&mut player, &run.choices)) {
+    let end = catch(|| game(&mut player, &run.choices));
+    match player.nothing_seen_wrong().and(end) {
         Ok(()) => Ok(player.ran()),
         Err(why) => Err(Red { why, history: player.history() }),
     }

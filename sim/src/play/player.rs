@@ -143,11 +143,20 @@ impl Player {
         self.finish()
     }
 
+    /// Whether the reader has seen nothing wrong so far: what it sees first says most.
+    pub(super) fn nothing_seen_wrong(&self) -> Result<(), String> {
+        match self.world.seen_wrong() {
+            Some(why) => Err(format!("a reader of the store sees: {why}")),
+            None => Ok(()),
+        }
+    }
+
     /// Plays steps that are not the last.
     pub(super) fn play_on(&mut self, steps: impl Iterator<Item = Step>) -> Result<(), String> {
         for step in steps {
             self.step(&step)?;
             self.streams_after_step();
+            self.nothing_seen_wrong()?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Faults {
     /// Some of what is acknowledged is not kept.
     #[must_use]
     pub fn forgetful() -> Self {
-        Self { forgotten: 50, ..Self::none() }
+        Self { forgotten: 200, ..Self::none() }
     }
 
     /// Nothing comes through.

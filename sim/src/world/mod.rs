@@ -103,6 +103,7 @@ pub struct World<A: Actor> {
     trace: Trace,
     log: Option<Vec<String>>,
     watch: Option<Watch>,
+    seen_wrong: Option<String>,
     refs_moved: u64,
 }
 
@@ -126,13 +127,21 @@ impl<A: Actor> World<A> {
             trace: Trace::default(),
             log: None,
             watch: None,
+            seen_wrong: None,
             refs_moved: 0,
         }
     }
 
-    /// Lets `watch` look at the store in every instant in which a request has moved a ref.
+    /// Lets `watch` look at the store in every instant in which a request has moved a ref; see
+    /// [`Self::seen_wrong`].
     pub fn watch(&mut self, watch: impl FnMut(&SimStore) -> Result<(), String> + 'static) {
         self.watch = Some(Box::new(watch));
+    }
+
+    /// The first thing that was wrong with the store when a ref had moved.
+    #[must_use]
+    pub fn seen_wrong(&self) -> Option<&str> {
+        self.seen_wrong.as_deref()
     }
 
     /// Hash of everything that happened so far.
@@ -237,9 +246,6 @@ impl<A: Actor> World<A> {
     }
 
     /// Lets the next event happen; false when there is none.
-    ///
-    /// # Panics
-    /// When what watches the store sees something wrong.
     pub fn run_one(&mut self) -> bool {
         let Some(Reverse(at)) = self.heap.pop() else { return false };
         self.time_ns = self.time_ns.max(at.time_ns);
@@ -371,9 +377,8 @@ impl<A: Actor> World<A> {
         let told = self.store.happen(happening);
         if let (Some(watch), true) = (&mut self.watch, self.store.refs_moved() != self.refs_moved) {
             self.refs_moved = self.store.refs_moved();
-            if let Err(why) = watch(&self.store) {
-                panic!("a reader of the store sees: {why}");
-            }
+            let seen = watch(&self.store);
+            self.seen_wrong = self.seen_wrong.take().or(seen.err());
         }
         let Some(outcome) = told else {
             self.trace.number(flight.0);

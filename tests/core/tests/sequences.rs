@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vellum_sim::choice::Choices;
-use vellum_sim::play::{GAMES, Game, Ran};
+use vellum_sim::play::{CANARY, GAMES, Game, Ran};
 
 /// How many times as many seeds the long tier takes, and how many times fewer a look at a mutant.
 const LONG: u64 = 20;
@@ -135,6 +135,22 @@ fn up_to_four_mounts_lose_nothing_of_each_other_whatever_the_store_loses() {
         reached.len() == 9 && reached.values().all(|count| *count >= at_least(5)),
         "{reached:?}"
     );
+}
+
+/// What is lost is seen, and told in few steps.
+#[test]
+fn a_store_that_loses_what_it_acknowledged_is_found_out() {
+    let red = |seed| CANARY.run_seed(seed, TRIES).err();
+    let found: Vec<_> = (0..40).filter_map(red).collect();
+    assert!(found.len() >= 10, "{} of 40", found.len());
+    for (tape, red) in &found {
+        assert!(red.why.contains("a reader of the store sees"), "{}", red.why);
+        assert!(red.why.ends_with("is not there"), "{}", red.why);
+        assert_eq!(CANARY.tell(tape), Err(red.clone()));
+    }
+    let mut units: Vec<usize> = found.iter().map(|(tape, _)| tape.units()).collect();
+    units.sort_unstable();
+    assert!(units[units.len() / 2] <= 8, "{units:?}");
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Proofs of `vellum sim`, with the real binary.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{fails, ok, text, vellum};
+use serde_json::{Value, json};
+
+/// Runs of the game that is to end badly: some of them do.
+const SEEDS: &str = "12";
+
+fn json_of(shown: &str) -> Value {
+    serde_json::from_str(shown).unwrap()
+}
+
+/// The tape of a run that ends badly.
+fn red_tape(dir: &Path) -> PathBuf {
+    let said = fails(vellum(["sim", "run", "forgetful", "--seeds", SEEDS, "--keep"]).arg(dir), 1);
+    assert!(said.contains("is not there") && said.contains("vellum sim replay"), "{said}");
+    let tapes = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    tapes.min().unwrap()
+}
+
+#[test]
+fn games_are_played_and_told_of() {
+    let listed = ok(&mut vellum(["sim", "run", "--list"]));
+    assert!(listed.contains("many-faults") && listed.contains("forgetful"), "{listed}");
+    let args = ["sim", "run", "plain", "during", "--seeds", "30", "--twice", "--jobs", "2"];
+    let said = ok(&mut vellum(args));
+    assert!(said.starts_with("plain                 30 runs"), "{said}");
+    assert!(said.contains("times a commit fails that something changed beside"), "{said}");
+    assert!(said.contains("\n60 runs, "), "{said}");
+    let report = json_of(&ok(vellum(args).arg("--json")));
+    assert_eq!(report["games"][1]["runs"], 30);
+    assert_eq!(report["red"], json!([]));
+    // The same seeds are the same runs.
+    let again = json_of(&ok(vellum(args).arg("--json")));
+    assert_eq!((&report["games"], &report["sites"]), (&again["games"], &again["sites"]));
+    let other = json_of(&ok(vellum(args).args(["--first", "2", "--json"])));
+    assert_ne!(report["games"], other["games"]);
+}
+
+#[test]
+fn a_run_that_ends_badly_leaves_a_tape_that_tells_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = red_tape(dir.path());
+    let replay =
+        |json: &[&str]| vellum(["sim", "replay", text(&tape)]).args(json).output().unwrap();
+    let [first, again] = [(); 2].map(|()| replay(&["--json"]));
+    assert_eq!(first.stdout, again.stdout);
+    assert_eq!(first.status.code(), Some(1));
+    let told = json_of(std::str::from_utf8(&first.stdout).unwrap());
+    assert_eq!(told["game"], "forgetful");
+    assert!(told["why"].as_str().unwrap().ends_with("is not there"), "{told}");
+    let story = told["story"].as_array().unwrap();
+    assert!(story.iter().any(|line| line == "-- begin commit 1"), "{told}");
+    let lines = String::from_utf8(replay(&[]).stdout).unwrap();
+    assert_eq!(lines.lines().count(), story.len());
+
+    let before = fs::read(&tape).unwrap();
+    let shorter = dir.path().join("shorter");
+    let said = ok(vellum(["sim", "shrink", text(&tape), "--tries", "200", "-o"]).arg(&shorter));
+    assert!(said.contains("is not there"), "{said}");
+    assert_eq!(fs::read(&tape).unwrap(), before);
+    assert!(fs::metadata(&shorter).unwrap().len() <= before.len() as u64);
+    fails(&mut vellum(["sim", "replay", text(&shorter)]), 1);
+}
+
+#[test]
+fn a_tape_that_can_t_be_played_is_named_with_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let tape = dir.path().join("tape");
+    for (content, why) in [
+        ("", "EOF"),
+        ("7", "invalid type"),
+        (r#"{"vellum_tape":2,"game":"plain","lanes":{}}"#, "version is 2"),
+        (r#"{"vellum_tape":1,"game":"chess","lanes":{}}"#, "no game \"chess\""),
+        (r#"{"vellum_tape":1,"game":"plain","lanes":{"steps":{"values":[-1]}}}"#, "-1"),
+    ] {
+        fs::write(&tape, content).unwrap();
+        for command in ["replay", "shrink"] {
+            let said = fails(&mut vellum(["sim", command, text(&tape)]), 2);
+            assert!(said.contains(text(&tape)) && said.contains(why), "{said}");
+        }
+    }
+    let said = fails(&mut vellum(["sim", "replay", "/nowhere/tape"]), 2);
+    assert!(said.contains("/nowhere/tape"), "{said}");
+    // One that has nothing in it is the plainest of runs.
+    fs::write(&tape, r#"{"vellum_tape":1,"game":"plain","lanes":{}}"#).unwrap();
+    assert!(ok(&mut vellum(["sim", "replay", text(&tape)])).contains("-- the end"));
+    let said = fails(&mut vellum(["sim", "shrink", text(&tape)]), 2);
+    assert!(said.contains("ends well"), "{said}");
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    for (args, why) in [
+        (&["run", "chess"][..], "many-faults"),
+        (&["run", "--seeds", "1", "--seconds", "1"], "cannot be used with"),
+        (&["bench", "--jobs", "x"], "--jobs"),
+        (&["replay"], "TAPE"),
+    ] {
+        let said = fails(vellum(["sim"]).args(args), 2);
+        assert!(said.contains(why), "{said}");
+    }
+    let said =
+        fails(&mut vellum(["sim", "run", "forgetful", "--seeds", SEEDS, "--keep", "/nowhere"]), 2);
+    assert!(said.contains("/nowhere/forgetful-"), "{said}");
+}
+
+#[test]
+fn the_benchmark_says_how_fast_it_is() {
+    let report = json_of(&ok(&mut vellum(["sim", "bench", "--seconds", "1", "--json"])));
+    assert!(report["requests"].as_u64().unwrap() > 1_000, "{report}");
+    for share in ["changes", "refused"] {
+        assert!((0.01..0.9).contains(&report[share].as_f64().unwrap()), "{report}");
+    }
+    assert!(report["virtual_per_wall"].as_f64().unwrap() > 10.0, "{report}");
+    let said = ok(&mut vellum(["sim", "bench", "plain", "--seconds", "1", "--jobs", "2"]));
+    assert!(said.contains("requests a second and thread"), "{said}");
+}
