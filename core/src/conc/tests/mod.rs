@@ -1,5 +1,7 @@
 //! How loaded bytes come into a file.
 
+mod plain;
+
 use std::ops::Range;
 
 use super::Budget;
