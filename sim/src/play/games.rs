@@ -37,7 +37,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) lines: Vec<String>,
-    is_kept: bool,
+    pub(super) is_kept: bool,
 }
 
 impl History {

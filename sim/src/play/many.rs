@@ -100,14 +100,15 @@ impl<'p> Town<'p> {
         let known = base.map(|base| (base, (tree, Mapping::default()))).into_iter().collect();
         let (choices, faults) = (choices.clone(), player.world.store.faults.clone());
         let heads = reader::follow(&mut player.world);
+        player.place = Some(0);
         Ok(Self { player, places, at: 0, choices, faults, heads, known })
     }
 
     fn switch(&mut self, to: usize) {
         let Some(side) = self.places[to].side.take() else { return };
-        self.player.note(|| format!("-- mount {to}"));
         self.places[self.at].side = Some(self.player.take_side(side));
         self.at = to;
+        self.player.place = Some(to);
     }
 
     fn here(&mut self) -> &mut Place {

@@ -16,6 +16,7 @@ mod step;
 mod stored;
 mod streams;
 mod verbs;
+mod words;
 
 pub use games::{CANARY, GAMES, Game, Ran, Red, sites};
 pub use step::{Bigger, OnFiles, OnNames, Step, Verb};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::games::{History, Ran, Run};
 use crate::mount::{self, Mounted};
 use crate::store::Faults;
-use crate::world::{ActorId, World, text};
+use crate::world::{ActorId, World};
 use vellum_core::model::{Body, Content, Mapping, Model, Node, Tree};
 use vellum_core::shapes::{Op, Reply, Whence};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
@@ -13,6 +13,7 @@ use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
 use super::figures::bytes_of;
 use super::step::Step;
 use super::streams::Stream;
+use super::words;
 
 /// Bytes of a chunk of the repository: the least that the format allows.
 const CHUNK_BYTES: u32 = 64 << 10;
@@ -84,6 +85,8 @@ pub(super) struct Player {
     pub(super) strict: bool,
     pub(super) attempt: u128,
     wall_ns: i64,
+    /// Which of several mounts is played.
+    pub(super) place: Option<usize>,
     history: History,
     ran: Ran,
 }
@@ -112,6 +115,7 @@ impl Player {
             strict: setting.faults == Faults::none(),
             attempt: 0,
             wall_ns: 0,
+            place: None,
             history: History::new(run),
             ran: Ran::default(),
         }
@@ -185,7 +189,8 @@ impl Player {
     }
 
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
-        self.history.note(text);
+        let (now, place) = (self.world.now().mono_ns, self.place);
+        self.history.note(|| stamped(now, place, &text()));
     }
 
     /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that `map`
@@ -210,6 +215,7 @@ impl Player {
     /// Sends a request in the model's numbers to the machine.
     pub(super) fn send(&mut self, op: &Op, fast: bool) -> Result<Reply, Errno> {
         let translated = self.seat.map.translate(op);
+        let shown = self.history.is_kept.then(|| translated.clone());
         let reply = if fast {
             mount::fast(&mut self.world, self.seat.mount, translated)
         } else {
@@ -218,8 +224,10 @@ impl Player {
         self.ran.requests += 1;
         self.ran.refused += u64::from(reply.is_err());
         self.ran.changes += u64::from(reply.is_ok() && changes(op));
-        let how = if fast { "fast " } else { "" };
-        self.history.note(|| format!("{how}{} -> {}", text::op(op), text::reply(&reply)));
+        let how = if fast { "on the fast path: " } else { "" };
+        if let Some(shown) = shown {
+            self.note(|| format!("{how}{}", words::asked(&shown, &reply)));
+        }
         reply
     }
 
@@ -259,7 +267,7 @@ impl Player {
         self.seat
             .map
             .compare(&model, &machine)
-            .map_err(|why| format!("{}: {why}", text::op(op)))?;
+            .map_err(|why| format!("{}: {why}", words::asked(op, &machine)))?;
         self.figures_are_sound(&model, &machine)?;
         if let (Op::Release { fh }, Ok(_)) = (op, &model) {
             self.seat.map.released(*fh);
@@ -311,6 +319,12 @@ impl Player {
             Some(Body::Directory { .. } | Body::Symlink(_) | Body::Special(..)) | None => 0,
         }
     }
+}
+
+/// A line of the history: when, on which mount, what.
+fn stamped(now_ns: u64, place: Option<usize>, text: &str) -> String {
+    let mount = place.map_or_else(String::new, |place| format!("mount {place}  "));
+    format!("{:>12.6} s  {mount}{text}", now_ns as f64 / 1e9)
 }
 
 /// Whether a request that succeeds changes what the tree or the kernel's side of it is.
