@@ -99,6 +99,7 @@ fn request(op: &Op) -> String {
 }
 
 /// What is asked of a file's content.
+#[allow(clippy::wildcard_enum_match_arm)]
 fn of_handle(op: &Op) -> String {
     match op {
         Op::Open { ino, flags } => {
@@ -135,6 +136,7 @@ fn of_handle(op: &Op) -> String {
 }
 
 /// What is asked seldom, or in few words.
+#[allow(clippy::wildcard_enum_match_arm)]
 fn rest(op: &Op) -> String {
     match op {
         Op::OpenDir { ino } => format!("open directory {}", inode(*ino)),
