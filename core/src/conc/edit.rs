@@ -130,7 +130,8 @@ impl State {
         if size > around.limits.file_bytes {
             return Err(Errno::FBig);
         }
-        if size < self.size && !seeded!(TruncateKeepsTail) {
+        if !seeded!(TruncateKeepsTail) {
+            // Nothing, if it is extended.
             self.forget(size..self.size);
             self.settle(around, CREDIT_BYTES);
         }

@@ -1,4 +1,5 @@
-//! How loaded bytes come into a file.
+//! How bytes come into a file, and what memory they take.
+#![allow(clippy::unwrap_used)]
 
 mod plain;
 
@@ -8,7 +9,7 @@ use super::Budget;
 use super::block::{Block, Bytes};
 use super::file::{Around, FileAttr, Installed, Slow, Why, WriteError};
 use super::state::State;
-use crate::shapes::{Spans, WriteFlags};
+use crate::shapes::{Allocate, Spans, WriteFlags};
 use crate::words::{Epoch, Limits, Time};
 
 const BLOCK: u32 = 64 << 10;
@@ -176,4 +177,61 @@ fn a_write_that_finds_no_room_for_all_of_it_changes_nothing() {
     let around = Around { limits: &play.limits, budget: &play.budget };
     let written = play.state.write(around, Epoch(0), Time::default(), 0, &data, flags);
     assert_eq!(written, Ok(2 * BLOCK));
+}
+
+/// All of the budget is taken but for the file's credit, and it would be time to send data.
+fn with_credit_alone(play: &mut Play, credit: u64) {
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    play.state.settle(around, 0);
+    assert!(play.budget.take(play.budget.free_bytes()));
+    play.state.credit = credit;
+    assert!(play.budget.is_pressed());
+}
+
+/// What a block and its masks can take at most, and the masks alone.
+const NEW: u64 = BLOCK as u64 + MASKS;
+const MASKS: u64 = BLOCK as u64 / 64 * 16;
+
+#[test]
+fn a_write_that_credit_is_enough_for_asks_nobody() {
+    let mut play = Play::new();
+    play.resize(0);
+    with_credit_alone(&mut play, NEW);
+    play.write(u64::from(BLOCK) - 1, b"x");
+    assert_eq!(play.state.credit, MASKS);
+
+    let mut play = Play::new();
+    play.resize(0);
+    with_credit_alone(&mut play, NEW - 1);
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    let (at, flags) = (u64::from(BLOCK) - 1, WriteFlags::default());
+    let written = play.state.write(around, Epoch(0), Time::default(), at, b"x", flags);
+    assert_eq!(written, Err(WriteError::Slow(Slow(Why::Pressed))));
+}
+
+#[test]
+fn a_write_to_bytes_that_are_owned_takes_room_for_masks_alone() {
+    let mut play = Play::new();
+    play.resize(0);
+    play.write(u64::from(BLOCK) - 1, b"x");
+    for at in [10, 20, 30] {
+        play.write(at, b"x");
+    }
+    // A fifth run takes a bitmap.
+    with_credit_alone(&mut play, MASKS);
+    play.write(40, b"x");
+    assert_eq!(play.state.credit, 0);
+}
+
+#[test]
+fn a_file_may_be_as_long_as_the_limit_says() {
+    let mut play = Play::new();
+    let longest = play.limits.file_bytes;
+    let around = Around { limits: &play.limits, budget: &play.budget };
+    let (state, wall) = (&mut play.state, Time::default());
+    state.resize(around, wall, longest).unwrap();
+    assert_eq!(state.size, longest);
+    state.resize(around, wall, 0).unwrap();
+    state.allocate(around, wall, longest - 1..longest, Allocate::Extend).unwrap();
+    assert_eq!(state.size, longest);
 }
