@@ -25,10 +25,9 @@ impl Budget {
     #[must_use]
     pub fn take(&self, len_bytes: u64) -> bool {
         let floor = self.reserve_bytes;
+        #[cfg(core_bugs)]
         if seeded!(BudgetInTwoSteps) {
-            let left = self.free.load().checked_sub(len_bytes).filter(|left| *left >= floor);
-            left.into_iter().for_each(|left| self.free.store(left));
-            return left.is_some();
+            return super::wrong::take_in_two_steps(&self.free, len_bytes, floor);
         }
         self.free.update(|free| free.checked_sub(len_bytes).filter(|left| *left >= floor))
     }

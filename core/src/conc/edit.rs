@@ -184,12 +184,12 @@ impl State {
         if let Some(sealed) = &mut self.sealed {
             sealed.cover.remove(range.clone());
         }
-        let shift = self.block_bytes.trailing_zeros();
-        let (first, last) = (range.start >> shift, (range.end - 1) >> shift);
-        let touched: Vec<u64> = if last - first < self.blocks.len() as u64 {
-            (first..=last).filter(|index| self.blocks.contains_key(index)).collect()
+        let block_bytes = u64::from(self.block_bytes);
+        let indices = range.start / block_bytes..range.end.div_ceil(block_bytes);
+        let touched: Vec<u64> = if is_quick(&indices, self.blocks.len()) {
+            indices.filter(|index| self.blocks.contains_key(index)).collect()
         } else {
-            self.blocks.keys().copied().filter(|index| (first..=last).contains(index)).collect()
+            self.blocks.keys().copied().filter(|index| indices.contains(index)).collect()
         };
         for index in touched {
             self.forget_in_block(index, &range);
@@ -435,6 +435,11 @@ fn in_place(
         block.dirty.insert(range, block_bytes);
     }
     Some(target)
+}
+
+/// Whether going through indices is quicker than through all blocks. Both find the same.
+fn is_quick(indices: &Range<u64>, blocks: usize) -> bool {
+    indices.end - indices.start <= blocks as u64
 }
 
 /// The most memory that a hole takes: bitmaps for the block at each of its ends.

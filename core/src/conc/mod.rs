@@ -12,6 +12,8 @@ mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(core_bugs)]
+mod wrong;
 
 pub use budget::Budget;
 pub(crate) use edit::hole_bytes;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::mutants;
 use crate::run::{self, Place};
 use crate::steps::{Step, Work, add_components};
 
@@ -70,7 +71,7 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
     let mut tests = place.cargo("test --workspace --no-fail-fast");
     tests.env("PROPTEST_CASES", PROPERTY_CASES).env(LONG.0, LONG.1);
     tests.env("VELLUM_BIN", place.vellum());
-    vec![
+    let before = [
         Step {
             name: "docs",
             about: "the toolchain's documentation, which is real input for tests",
@@ -86,21 +87,8 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             about: "all tests again: random ones many times as long, programs at their real size",
             work: Work::Tests(tests),
         },
-        Step {
-            name: "loom-teeth",
-            about: "each seeded bug is found by its model",
-            work: teeth(place, "loom", &["core_loom", "core_bugs"]),
-        },
-        Step {
-            name: "shuttle-teeth",
-            about: "each seeded bug that shuttle is to find is found",
-            work: teeth(place, "shuttle", &["core_shuttle", "core_bugs"]),
-        },
-        Step {
-            name: "sequences-teeth",
-            about: "each seeded bug that sequences are to find is found",
-            work: teeth(place, "sequences", &["core_bugs"]),
-        },
+    ];
+    let after = [
         Step {
             name: "loom-long",
             about: "every interleaving of all models of two threads",
@@ -132,6 +120,33 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
             name: "mounted",
             about: "writes in process and through mounts, held to bounds beside their controls",
             work: Work::Command(place.cargo("run --release --bin vellum-bench -- check")),
+        },
+    ];
+    before.into_iter().chain(with_bugs(place)).chain(after).collect()
+}
+
+/// What the tests notice of a core that is wrong.
+fn with_bugs(place: &Place) -> [Step; 4] {
+    [
+        Step {
+            name: "loom-teeth",
+            about: "each seeded bug is found by its model",
+            work: teeth(place, "loom", &["core_loom", "core_bugs"]),
+        },
+        Step {
+            name: "shuttle-teeth",
+            about: "each seeded bug that shuttle is to find is found",
+            work: teeth(place, "shuttle", &["core_shuttle", "core_bugs"]),
+        },
+        Step {
+            name: "sequences-teeth",
+            about: "each seeded bug that sequences are to find is found",
+            work: teeth(place, "sequences", &["core_bugs"]),
+        },
+        Step {
+            name: "mutants",
+            about: "each change of what threads share is noticed by a test; goes on where it ended",
+            work: Work::Own(mutants::mutants),
         },
     ]
 }
@@ -171,7 +186,7 @@ fn documentation(place: &Place) -> Result<(), String> {
 }
 
 /// Builds a tool from the registry unless it is here.
-fn tool(place: &Place, (name, version): (&str, &str)) -> Result<PathBuf, String> {
+pub(crate) fn tool(place: &Place, (name, version): (&str, &str)) -> Result<PathBuf, String> {
     let program = place.tools().join("bin").join(name);
     if !program.exists() {
         println!("Building {name} {version} from the Rust registry, into {}", program.display());

@@ -4,6 +4,7 @@
 //! the exit code is 0 when every step went well.
 
 mod long;
+mod mutants;
 mod run;
 mod steps;
 mod totals;
