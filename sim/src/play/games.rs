@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::player::{Player, Setting};
 use super::step::Steps;
-use super::{chunks, during, many, overlap, race};
+use super::{chunks, during, many, overlap, race, small};
 use crate::choice::{Choices, Tape, shrink};
 use crate::store::Faults;
 
@@ -159,6 +159,13 @@ pub const CANARY: Game = Game {
     play: |run| on(tiny(Faults::forgetful()), run, many::play),
 };
 
+/// The game whose cases are to be gone through one and all; see [`super::CASE`].
+pub const SMALL: Game = Game {
+    name: "small",
+    about: "two mounts, three operations, one fault at any put, one death at any event",
+    play: |run| on(tiny(Faults::none()), run, small::play),
+};
+
 /// Rare things that runs are to reach, each by some game.
 pub fn sites() -> impl Iterator<Item = &'static str> {
     during::SITES.into_iter().chain(many::SITES)
@@ -178,7 +185,7 @@ impl Game {
     /// The game of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        GAMES.into_iter().chain([CANARY]).find(|game| game.name == name)
+        GAMES.into_iter().chain([CANARY, SMALL]).find(|game| game.name == name)
     }
 
     /// Plays one run.

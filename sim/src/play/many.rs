@@ -51,8 +51,8 @@ struct Place {
     pending: Option<Pending>,
 }
 
-struct Town<'p> {
-    player: &'p mut Player,
+pub(super) struct Town<'p> {
+    pub(super) player: &'p mut Player,
     places: Vec<Place>,
     /// Which of them is played.
     at: usize,
@@ -72,7 +72,8 @@ pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String>
     let steps = Steps::new(choices, "steps", needed_times, STEPS);
     // What is chosen around a step goes with it.
     let choices = choices.lane("steps");
-    let mut town = Town::new(player, &choices)?;
+    let count = 1 + choices.index(MOUNTS_MAX);
+    let mut town = Town::new(player, &choices, count)?;
     for step in steps {
         if choices.chance(10) {
             town.all_die()?;
@@ -88,11 +89,16 @@ pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String>
 }
 
 impl<'p> Town<'p> {
-    fn new(player: &'p mut Player, choices: &Choices) -> Result<Self, String> {
+    /// `count` mounts of the branch, of which the first is in play.
+    pub(super) fn new(
+        player: &'p mut Player,
+        choices: &Choices,
+        count: usize,
+    ) -> Result<Self, String> {
         let base = mount::head(&player.world.store);
         let tree = player.committed.clone();
         let mut places = vec![Place { side: None, base, pending: None }];
-        for _ in 0..choices.index(MOUNTS_MAX) {
+        for _ in 1..count {
             let seat = player.fresh_seat(&tree, &Mapping::default())?;
             let side = Side { seat, committed: tree.clone(), maybe: Vec::new() };
             places.push(Place { side: Some(side), base, pending: None });
@@ -104,7 +110,7 @@ impl<'p> Town<'p> {
         Ok(Self { player, places, at: 0, choices, faults, heads, known })
     }
 
-    fn switch(&mut self, to: usize) {
+    pub(super) fn switch(&mut self, to: usize) {
         let Some(side) = self.places[to].side.take() else { return };
         self.places[self.at].side = Some(self.player.take_side(side));
         self.at = to;
@@ -134,9 +140,8 @@ impl<'p> Town<'p> {
 
     fn step_with(&mut self, step: &Step, is_pending: bool) -> Result<(), String> {
         match step.verb {
-            Verb::Whole(Bigger::Commit) if is_pending => Ok(()),
             Verb::Whole(Bigger::Commit) => {
-                self.begin();
+                self.begins();
                 Ok(())
             }
             Verb::Whole(Bigger::Remount) => self.dies(),
@@ -148,9 +153,16 @@ impl<'p> Town<'p> {
         }
     }
 
+    /// The mount in play begins a commit, unless it has one under way.
+    pub(super) fn begins(&mut self) {
+        if self.here().pending.is_none() {
+            self.begin();
+        }
+    }
+
     fn begin(&mut self) {
         let player = &mut *self.player;
-        if !player.strict && self.choices.chance(300) {
+        if self.faults != Faults::none() && self.choices.chance(300) {
             // Of the one who would move the branch: there are enough here.
             let _ = during::arrange(player, &self.choices);
         }
@@ -168,7 +180,7 @@ impl<'p> Town<'p> {
     }
 
     /// Takes the replies of commits that have ended.
-    fn collect(&mut self) -> Result<(), String> {
+    pub(super) fn collect(&mut self) -> Result<(), String> {
         for at in 0..self.places.len() {
             if self.places[at].pending.is_none() {
                 continue;
@@ -283,7 +295,7 @@ impl<'p> Town<'p> {
     }
 
     /// The mount in play dies, and a fresh one takes its place.
-    fn dies(&mut self) -> Result<(), String> {
+    pub(super) fn dies(&mut self) -> Result<(), String> {
         let had_pending = self.here().pending.take().is_some();
         let mount = self.player.seat.mount;
         self.player.note(|| "-- dies".into());
@@ -347,7 +359,7 @@ impl<'p> Town<'p> {
 
     /// The faults stop: every commit under way ends, every mount shows what it has, goes on from
     /// the head, and holds nothing in the end.
-    fn end(mut self) -> Result<(), String> {
+    pub(super) fn end(mut self) -> Result<(), String> {
         self.player.note(|| "-- the end".into());
         self.faults = Faults::none();
         self.player.world.store.heal();

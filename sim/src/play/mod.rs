@@ -12,11 +12,13 @@ mod overlap;
 mod player;
 mod race;
 mod reader;
+mod small;
 mod step;
 mod stored;
 mod streams;
 mod verbs;
 mod words;
 
-pub use games::{CANARY, GAMES, Game, Ran, Red, sites};
+pub use games::{CANARY, GAMES, Game, Ran, Red, SMALL, sites};
+pub use small::CASE;
 pub use step::{Bigger, OnFiles, OnNames, Step, Verb};

@@ -6,6 +6,9 @@ use crate::choice::Choices;
 
 const MS: u64 = 1_000_000;
 
+/// Longer than a put is tried again.
+const ZOMBIE_NS: u64 = 400_000 * MS;
+
 /// How often each thing goes wrong, in a thousand requests that it can happen to, and how long
 /// requests take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +203,17 @@ impl Spoil {
 /// Refusals still to come in the running burst.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Burst(u64);
+
+/// A put goes well, or its answer is lost, or it fails, or it is applied long after its sender gave
+/// up on it.
+pub(super) fn one_of_four(choices: &Choices) -> Option<Fate> {
+    match choices.index(4) {
+        0 => None,
+        1 => Some(Fate::Lost(Some(Lateness::Before))),
+        2 => Some(Fate::Refused(StoreError::Denied)),
+        _ => Some(Fate::Lost(Some(Lateness::After(ZOMBIE_NS)))),
+    }
+}
 
 fn is_named_by_hash(key: &str) -> bool {
     ["chunks/", "trees/", "snapshots/"].iter().any(|prefix| key.starts_with(prefix))

@@ -52,6 +52,8 @@ pub struct SimStore {
     /// Requests to keys that begin with one of these take so much longer, in nanoseconds.
     pub slow: Vec<(String, u64)>,
     choices: Choices,
+    /// Decides the fates of puts while none of them has gone wrong yet.
+    case: Option<Choices>,
     burst: Burst,
     flights: BTreeMap<Flight, Under>,
     next: Flight,
@@ -71,6 +73,7 @@ impl SimStore {
             arranged: Vec::new(),
             slow: Vec::new(),
             choices,
+            case: None,
             burst: Burst::default(),
             flights: BTreeMap::new(),
             next: Flight(1),
@@ -103,6 +106,7 @@ impl SimStore {
         self.faults = Faults::none();
         self.arranged.clear();
         self.slow.clear();
+        self.case = None;
         self.burst = Burst::default();
     }
 
@@ -111,7 +115,9 @@ impl SimStore {
         let asked = self.counts.asked(&request);
         let flight = self.next;
         self.next = Flight(flight.0 + 1);
-        let fate = faults::arranged(&mut self.arranged, &request).unwrap_or_else(|| {
+        let decided = faults::arranged(&mut self.arranged, &request);
+        let decided = decided.or_else(|| self.decided(&request));
+        let fate = decided.unwrap_or_else(|| {
             faults::draw(&self.faults, &mut self.burst, &request, &self.choices)
         });
         let latency = self.choices.pick(&self.faults.latency_ns);
@@ -166,6 +172,18 @@ impl SimStore {
             self.flights.insert(flight, under);
         }
         told
+    }
+
+    /// Lets `case` decide what becomes of each put, until one goes wrong.
+    pub fn decide(&mut self, case: Choices) {
+        self.case = Some(case);
+    }
+
+    fn decided(&mut self, request: &StoreRequest) -> Option<Fate> {
+        let case = self.case.as_ref().filter(|_| matches!(request, StoreRequest::Put { .. }))?;
+        let fate = faults::one_of_four(case)?;
+        self.case = None;
+        Some(fate)
     }
 
     /// Carries a request out at once, without faults, time or counting.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use vellum_sim::choice::Choices;
-use vellum_sim::play::{CANARY, GAMES, Game, Ran};
+use vellum_sim::choice::{Choices, Exhaustive};
+use vellum_sim::play::{CANARY, CASE, GAMES, Game, Ran, SMALL};
 
 /// How many times as many seeds the long tier takes, and how many times fewer a look at a mutant.
 const LONG: u64 = 20;
@@ -135,6 +135,20 @@ fn up_to_four_mounts_lose_nothing_of_each_other_whatever_the_store_loses() {
         reached.len() == 9 && reached.values().all(|count| *count >= at_least(5)),
         "{reached:?}"
     );
+}
+
+/// As many of the small cases as there is time for: `vellum sim exhaustive` plays all.
+#[test]
+fn small_cases_end_well() {
+    let mut all = Exhaustive::new(CASE);
+    let (most, mut died) = (if is_set("VELLUM_LONG") { u64::MAX } else { at_least(20_000) }, 0);
+    for _ in 0..most {
+        let Some(end) = all.play(|choices| SMALL.run(choices)) else { break };
+        let ran = end.unwrap_or_else(|red| panic!("{}", red.why));
+        died +=
+            ran.sites.get("a mount dies with a commit under way that is published").unwrap_or(&0);
+    }
+    assert!(died >= at_least(10), "{died}");
 }
 
 /// What is lost is seen, and told in few steps.

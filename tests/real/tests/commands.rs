@@ -325,7 +325,9 @@ fn every_command_has_a_manual_page_and_a_row_in_the_readme() {
         commands.iter().map(|command| format!("vellum-{command}.1")).collect();
     expected.insert("vellum.1".to_owned());
     // Two commands have commands of their own.
-    for below in ["config-show", "sim-run", "sim-replay", "sim-shrink", "sim-bench"] {
+    for below in
+        ["config-show", "sim-run", "sim-replay", "sim-shrink", "sim-bench", "sim-exhaustive"]
+    {
         expected.insert(format!("vellum-{below}.1"));
     }
     let names = fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name());

@@ -37,7 +37,7 @@ fn games_are_played_and_told_of() {
     let report = json_of(&ok(vellum(args).arg("--json")));
     assert_eq!(report["games"][1]["runs"], 30);
     assert_eq!(report["red"], json!([]));
-    // The same seeds are the same runs.
+    // The same seeds are the same runs, event for event, in every process.
     let again = json_of(&ok(vellum(args).arg("--json")));
     assert_eq!((&report["games"], &report["sites"]), (&again["games"], &again["sites"]));
     let other = json_of(&ok(vellum(args).args(["--first", "2", "--json"])));
@@ -114,6 +114,14 @@ fn wrong_arguments_are_refused() {
     let said =
         fails(&mut vellum(["sim", "run", "forgetful", "--seeds", SEEDS, "--keep", "/nowhere"]), 2);
     assert!(said.contains("/nowhere/forgetful-"), "{said}");
+}
+
+#[test]
+fn small_cases_are_played_in_turn() {
+    let said = ok(&mut vellum(["sim", "exhaustive", "--most", "2000"]));
+    assert!(said.starts_with("the first 2,000 cases end well"), "{said}");
+    let report = json_of(&ok(&mut vellum(["sim", "exhaustive", "--most", "30", "--json"])));
+    assert_eq!((&report["cases"], &report["all"]), (&json!(30), &json!(false)));
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) changes: u64,
     pub(super) refused: u64,
+    /// Sum of the traces of all runs: the same for the same runs, whatever their order.
+    pub(super) trace: u64,
     time_ns: u128,
 }
 
@@ -38,6 +40,7 @@ impl Tally {
         self.requests += ran.requests;
         self.changes += ran.changes;
         self.refused += ran.refused;
+        self.trace = self.trace.wrapping_add(ran.trace);
         self.time_ns += u128::from(ran.time_ns);
     }
 }

@@ -1,6 +1,7 @@
 //! The commands that play mounts in a simulated world.
 
 mod campaign;
+mod cases;
 mod tape_file;
 
 use std::path::PathBuf;
@@ -10,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red};
+use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red, SMALL};
 
 use super::running::{LAST_WORDS, finish, runtime};
 use super::text::{count, number};
 use super::{CliError, Exit, print, print_json, progress};
 use campaign::{Campaign, Found, Tally};
+use cases::Cases;
 use tape_file::Told;
 
 /// Most runs that making a failure short may take.
@@ -35,6 +37,9 @@ enum SimCommand {
     Replay(ReplayArgs),
     /// Make the tape of a failure shorter and plainer
     Shrink(ShrinkArgs),
+    /// Play every small case: two mounts, three operations, one fault of the store at any put, one
+    /// death of a mount at any event
+    Exhaustive(ExhaustiveArgs),
     /// Say how fast it plays on this machine
     Bench(BenchArgs),
 }
@@ -97,6 +102,19 @@ struct ShrinkArgs {
 }
 
 #[derive(Args, Debug)]
+struct ExhaustiveArgs {
+    /// Play only the first so many
+    #[arg(long, value_name = "N")]
+    most: Option<u64>,
+    /// Where to write the tape of a case that ends badly
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    keep: PathBuf,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 struct BenchArgs {
     /// Games to play
     #[arg(value_name = "GAME", value_parser = parse_game, default_value = "many-faults")]
@@ -118,6 +136,7 @@ impl SimArgs {
             SimCommand::Run(args) => args.json,
             SimCommand::Replay(args) => args.json,
             SimCommand::Shrink(args) => args.json,
+            SimCommand::Exhaustive(args) => args.json,
             SimCommand::Bench(args) => args.json,
         }
     }
@@ -130,6 +149,7 @@ pub(super) fn sim(args: SimArgs) -> Result<Exit, CliError> {
         SimCommand::Run(args) => run(args),
         SimCommand::Replay(args) => replay(&args),
         SimCommand::Shrink(args) => shrink(&args),
+        SimCommand::Exhaustive(args) => exhaustive(&args),
         SimCommand::Bench(args) => bench(args),
     }
 }
@@ -237,7 +257,8 @@ fn lost() -> CliError {
 
 fn tally_json(tally: &Tally) -> Value {
     json!({"name": tally.name, "runs": tally.runs, "requests": tally.requests,
-        "changes": tally.changes, "refused": tally.refused, "virtual_seconds": tally.seconds()})
+        "changes": tally.changes, "refused": tally.refused, "virtual_seconds": tally.seconds(),
+        "trace": format!("{:016x}", tally.trace)})
 }
 
 fn run_text(campaign: &Campaign, seconds: f64) -> String {
@@ -297,6 +318,34 @@ fn shrink(args: &ShrinkArgs) -> Result<Exit, CliError> {
     } else {
         let steps = count(after as u64, "step");
         print(&format!("{} of {before}: {}\n{}\n", steps, path.display(), red.why))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
+    let started = Instant::now();
+    let cases = Arc::new(Cases::new(args.most));
+    let runtime = runtime()?;
+    let thread = Arc::clone(&cases);
+    let work = async { runtime.spawn_blocking(move || thread.play()).await.map_err(|_| lost()) };
+    let say = || format!("playing: {}", count(cases.played(), "case"));
+    let done = finish(&runtime, progress::shown(args.json, say, work), || true);
+    cases.stop();
+    runtime.shutdown_timeout(LAST_WORDS);
+    let (played, seconds) = (cases.played(), started.elapsed().as_secs_f64());
+    if let Some((tape, red)) = done? {
+        let path = args.keep.join(format!("{}-{played}.tape.json", SMALL.name));
+        tape_file::write(&path, SMALL, &tape)?;
+        let what = format!("case {} ends badly: {}", number(played), red.why);
+        let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
+        return Err(CliError::new(Exit::Differs, what, remedy));
+    }
+    let all = cases.are_all();
+    if args.json {
+        print_json(&json!({"cases": played, "all": all, "seconds": seconds}))?;
+    } else {
+        let which = if all { "all" } else { "the first" };
+        print(&format!("{which} {} end well, in {seconds:.1} s\n", count(played, "case")))?;
     }
     Ok(Exit::Ok)
 }
