@@ -102,20 +102,18 @@ fn read(store: &mut SimStore, key: &str) -> Result<(Vec<u8>, Etag), String> {
 ///
 /// # Errors
 /// It can't be read.
-pub fn branch(store: &mut SimStore) -> Result<RefBody, String> {
-    let (bytes, _) = read(store, &branch_key())?;
-    RefBody::decode(&bytes).map_err(|error| error.to_string())
+pub fn branch(store: &SimStore) -> Result<RefBody, String> {
+    let key = branch_key();
+    let body = store.objects.body(&key).ok_or_else(|| format!("{key} is not there"))?;
+    RefBody::decode(body).map_err(|error| error.to_string())
 }
 
 /// The snapshot that the branch names, decoded.
 ///
 /// # Errors
 /// There is none, or it can't be read.
-pub fn snapshot(store: &mut SimStore) -> Result<Snapshot, String> {
-    let hash = branch(store)?.snapshot.ok_or("the branch names no snapshot")?;
-    let (bytes, _) = read(store, &object_key(ObjectKind::Snapshot, &ObjectName::first(hash)))?;
-    let bytes = Verified::check(&hash, bytes).map_err(|error| error.to_string())?;
-    Snapshot::decode(&bytes).map_err(|error| error.to_string())
+pub fn snapshot(store: &SimStore) -> Result<Snapshot, String> {
+    snapshot_of(store, &branch(store)?.snapshot.ok_or("the branch names no snapshot")?)
 }
 
 /// The link table of a snapshot.
@@ -157,17 +155,7 @@ pub fn entries<T: TreeKind>(
 /// The snapshot that the branch names, if it can be read.
 #[must_use]
 pub fn head(store: &SimStore) -> Option<Hash> {
-    branch_now(store)?.snapshot
-}
-
-/// The generation of the branch, if it can be read.
-#[must_use]
-pub fn generation(store: &SimStore) -> Option<u64> {
-    branch_now(store).map(|body| body.generation)
-}
-
-fn branch_now(store: &SimStore) -> Option<RefBody> {
-    RefBody::decode(store.objects.body(&branch_key())?).ok()
+    branch(store).ok()?.snapshot
 }
 
 /// The key of a snapshot that was written once.

@@ -20,13 +20,12 @@ const DURING: usize = 10;
 /// Longest time after which a put is applied whose answer was lost: longer than it is retried.
 const LATE_NS: u64 = 300_000_000_000;
 
-/// Ways in which commits end while something was changed.
-pub(super) const SITES: [&str; 4] = [
-    "a commit is published that something changed beside",
-    "a commit fails that something changed beside",
-    "a commit loses to somebody else, and something changed beside",
-    "a commit's outcome stays unknown, and something changed beside",
-];
+// Ways in which commits end while something was changed.
+const PUBLISHED: &str = "a commit is published that something changed beside";
+const FAILED: &str = "a commit fails that something changed beside";
+const LOST: &str = "a commit loses to somebody else, and something changed beside";
+const UNKNOWN: &str = "a commit's outcome stays unknown, and something changed beside";
+pub(super) const SITES: [&str; 4] = [PUBLISHED, FAILED, LOST, UNKNOWN];
 
 /// A commit under way: of what, and who waits for it.
 struct Open {
@@ -163,7 +162,7 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
     let edited = !open.tree.shows_like(&player.seat.model.committed());
     match &result {
         CommitResult::Committed { snapshot, .. } => {
-            player.sometimes(SITES[0], edited);
+            player.sometimes(PUBLISHED, edited);
             let shown = mount::head(&player.world.store);
             if shown != Some(*snapshot) {
                 return Err(format!("committed {snapshot}, the branch names {shown:?}"));
@@ -173,14 +172,14 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
             player.committed = open.tree;
         }
         CommitResult::Failed { .. } => {
-            player.sometimes(SITES[1], edited);
+            player.sometimes(FAILED, edited);
             player.maybe.clear();
         }
         CommitResult::Conflict { .. } => {
-            player.sometimes(SITES[2], edited);
+            player.sometimes(LOST, edited);
             player.maybe.clear();
         }
-        CommitResult::Unknown => player.sometimes(SITES[3], edited),
+        CommitResult::Unknown => player.sometimes(UNKNOWN, edited),
         CommitResult::Unchanged { .. }
         | CommitResult::Busy
         | CommitResult::Empty

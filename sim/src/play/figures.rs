@@ -10,7 +10,7 @@ impl Player {
     /// The snapshot that the branch names counts what `tree` holds, and its link table has no
     /// inode too many or too few.
     pub(super) fn snapshot_is_sound(&mut self, tree: &Tree) -> Result<(), String> {
-        let snapshot = mount::snapshot(&mut self.world.store)?;
+        let snapshot = mount::snapshot(&self.world.store)?;
         let wanted = (tree.iter().count() as u64, bytes_of(tree));
         if (snapshot.files, snapshot.bytes) != wanted {
             let (files, bytes) = (snapshot.files, snapshot.bytes);

@@ -24,6 +24,8 @@ pub struct Game {
     /// What it is about.
     pub about: &'static str,
     play: fn(&Run) -> Result<Ran, Red>,
+    /// Rare things that its runs are to reach.
+    pub sites: &'static [&'static str],
 }
 
 /// One run: what it follows from, and whether its history is kept, which takes longer.
@@ -86,11 +88,13 @@ pub const GAMES: [Game; 13] = [
         name: "plain",
         about: "one mount, and a store that works",
         play: |run| steps(tiny(Faults::none()), run),
+        sites: &[],
     },
     Game {
         name: "faults",
         about: "one mount, and a store where everything goes wrong: only EIO is added",
         play: |run| steps(tiny(Faults::rough()), run),
+        sites: &[],
     },
     Game {
         name: "far",
@@ -99,56 +103,67 @@ pub const GAMES: [Game; 13] = [
             let setting = Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
             steps(setting, run)
         },
+        sites: &[],
     },
     Game {
         name: "blocks",
         about: "blocks of 64 KiB, and odd offsets and lengths",
         play: |run| steps(blocks(&run.choices), run),
+        sites: &[],
     },
     Game {
         name: "tight",
         about: "memory for a few dozen blocks: data is sent early, and goes",
         play: |run| steps(tight(&run.choices, Faults::none()), run),
+        sites: &[],
     },
     Game {
         name: "tight-faults",
         about: "the same, and faults: only EIO and ENOSPC are added",
         play: |run| steps(tight(&run.choices, Faults::rough()), run),
+        sites: &[],
     },
     Game {
         name: "chunks",
         about: "files of many chunks are stored as an import would",
         play: chunks::play,
+        sites: &[],
     },
     Game {
         name: "overlap",
         about: "requests that overlap have an order",
         play: |run| on(tiny(Faults::none()), run, overlap::play),
+        sites: &[],
     },
     Game {
         name: "during",
         about: "commits that end in every way while the mount is worked on",
         play: |run| on(tiny(Faults::none()), run, during::play),
+        sites: &during::SITES,
     },
     Game {
         name: "many",
         about: "one to four mounts of a branch that edit, commit, lose, die and come back",
         play: |run| on(tiny(Faults::none()), run, many::play),
+        sites: &[],
     },
     Game {
         name: "many-faults",
         about: "the same, whatever the store loses",
         play: |run| on(tiny(Faults::rough()), run, many::play),
+        sites: &many::SITES,
     },
     Game {
         name: "race",
         about: "two mounts commit: one wins, the other is refused and keeps its edits",
         play: |run| on(tiny(Faults::none()), run, race::play),
+        sites: &[],
     },
     Game {
         name: "race-faults",
         about: "the same, whatever the store loses",
         play: |run| on(tiny(Faults::rough()), run, race::play),
+        sites: &[],
     },
 ];
 
@@ -157,6 +172,7 @@ pub const CANARY: Game = Game {
     name: "forgetful",
     about: "a store that loses what it has acknowledged: this is to end badly",
     play: |run| on(tiny(Faults::forgetful()), run, many::play),
+    sites: &[],
 };
 
 /// The game whose cases are to be gone through one and all; see [`super::CASE`].
@@ -164,24 +180,10 @@ pub const SMALL: Game = Game {
     name: "small",
     about: "two mounts, three operations, one fault at any put, one death at any event",
     play: |run| on(tiny(Faults::none()), run, small::play),
+    sites: &[],
 };
 
-/// Rare things that runs are to reach, each by some game.
-pub fn sites() -> impl Iterator<Item = &'static str> {
-    during::SITES.into_iter().chain(many::SITES)
-}
-
 impl Game {
-    /// Whether runs of this game may reach a site.
-    #[must_use]
-    pub fn reaches(&self, site: &str) -> bool {
-        match self.name {
-            "during" => during::SITES.contains(&site),
-            "many-faults" => many::SITES.contains(&site),
-            _ => false,
-        }
-    }
-
     /// The game of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -211,19 +213,28 @@ impl Game {
     /// It ended badly.
     pub fn run_seed(&self, seed: u64, tries: usize) -> Result<Ran, (Tape, Red)> {
         let choices = Choices::seeded(seed);
-        self.run(&choices).map_err(|red| self.shrink(choices.tape(), red, tries))
+        self.run(&choices).map_err(|red| {
+            self.shrink(&choices.tape(), tries).unwrap_or_else(|_| (choices.tape(), red))
+        })
     }
 
-    /// The shortest and plainest tape found that ends badly, and how, with its history; with
-    /// `tries` runs at most.
-    #[must_use]
-    pub fn shrink(&self, tape: Tape, red: Red, tries: usize) -> (Tape, Red) {
-        let (tape, red) = shrink((tape, red), tries, |tape| {
+    /// The shortest and plainest tape found that ends badly, as this one does, and how, with its
+    /// history; with about `tries` runs at most.
+    ///
+    /// # Errors
+    /// It ends well.
+    pub fn shrink(&self, tape: &Tape, tries: usize) -> Result<(Tape, Red), Ran> {
+        // What it draws, and no more: a tape from elsewhere may hold anything.
+        let red_of = |tape: &Tape| {
             let choices = Choices::replay(tape);
-            self.run(&choices).err().map(|red| (choices.tape(), red))
-        });
+            match self.run(&choices) {
+                Ok(ran) => Err(ran),
+                Err(red) => Ok((choices.tape(), red)),
+            }
+        };
+        let (tape, red) = shrink(red_of(tape)?, tries, |tape| red_of(tape).ok());
         let red = self.tell(&tape).err().unwrap_or(red);
-        (tape, red)
+        Ok((tape, red))
     }
 }
 

@@ -20,17 +20,26 @@ use crate::store::Faults;
 const MOUNTS_MAX: usize = 4;
 const STEPS: usize = 160;
 
-/// Things that happen in these worlds, and are to.
+// Rare things that happen in these worlds, and are to.
+const PUBLISHED_BESIDE: &str = "a commit is published while another mount has one under way";
+const LOST: &str = "a commit loses to another mount's";
+const UNKNOWN_PUBLISHED: &str = "a commit's outcome stays unknown, and it was published";
+const UNKNOWN_NOT: &str = "a commit's outcome stays unknown, and it was not";
+const DIES_PUBLISHED: &str = "a mount dies with a commit under way that is published";
+const DIES_NOT: &str = "a mount dies with a commit under way that is not";
+const ALL_DIE: &str = "all mounts die at once";
+const FAILED: &str = "a commit fails, and the mount goes on";
+const UNCHANGED: &str = "a commit says that nothing has changed";
 pub(super) const SITES: [&str; 9] = [
-    "a commit is published while another mount has one under way",
-    "a commit loses to another mount's",
-    "a commit's outcome stays unknown, and it was published",
-    "a commit's outcome stays unknown, and it was not",
-    "a mount dies with a commit under way that is published",
-    "a mount dies with a commit under way that is not",
-    "all mounts die at once",
-    "a commit fails, and the mount goes on",
-    "a commit says that nothing has changed",
+    PUBLISHED_BESIDE,
+    LOST,
+    UNKNOWN_PUBLISHED,
+    UNKNOWN_NOT,
+    DIES_PUBLISHED,
+    DIES_NOT,
+    ALL_DIE,
+    FAILED,
+    UNCHANGED,
 ];
 
 /// A commit under way.
@@ -58,6 +67,8 @@ pub(super) struct Town<'p> {
     at: usize,
     choices: Choices,
     faults: Faults,
+    /// Nothing goes wrong any more.
+    is_healed: bool,
     heads: Heads,
     /// Snapshots that were acknowledged, and what they show.
     known: BTreeMap<Hash, (Tree, Mapping)>,
@@ -107,7 +118,8 @@ impl<'p> Town<'p> {
         let (choices, faults) = (choices.clone(), player.world.store.faults.clone());
         let heads = reader::follow(&mut player.world);
         player.place = Some(0);
-        Ok(Self { player, places, at: 0, choices, faults, heads, known })
+        let is_healed = false;
+        Ok(Self { player, places, at: 0, choices, faults, is_healed, heads, known })
     }
 
     pub(super) fn switch(&mut self, to: usize) {
@@ -126,8 +138,7 @@ impl<'p> Town<'p> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        let is_pending = self.here().pending.is_some();
-        self.step_with(step, is_pending)?;
+        self.step_with(step)?;
         if let Some(pending) = &mut self.places[self.at].pending
             && pending.takes_later
         {
@@ -138,7 +149,7 @@ impl<'p> Town<'p> {
         Ok(())
     }
 
-    fn step_with(&mut self, step: &Step, is_pending: bool) -> Result<(), String> {
+    fn step_with(&mut self, step: &Step) -> Result<(), String> {
         match step.verb {
             Verb::Whole(Bigger::Commit) => {
                 self.begins();
@@ -146,7 +157,7 @@ impl<'p> Town<'p> {
             }
             Verb::Whole(Bigger::Remount) => self.dies(),
             // What takes a commit's end for granted.
-            Verb::Whole(Bigger::Discard) if is_pending => Ok(()),
+            Verb::Whole(Bigger::Discard) if self.here().pending.is_some() => Ok(()),
             Verb::Whole(_) | Verb::Names(_) | Verb::Files(_) => {
                 self.player.play_on([*step].into_iter())
             }
@@ -214,11 +225,11 @@ impl<'p> Town<'p> {
         let others = self.places.iter().filter(|place| place.pending.is_some()).count();
         match result {
             CommitResult::Committed { snapshot, .. } => {
-                self.player.sometimes(SITES[0], others > 0);
+                self.player.sometimes(PUBLISHED_BESIDE, others > 0);
                 self.published(snapshot, trees)
             }
             CommitResult::Unchanged { snapshot } => {
-                self.player.sometimes(SITES[8], true);
+                self.player.sometimes(UNCHANGED, true);
                 self.takes_back(&trees);
                 let player = &*self.player;
                 let before = || player.maybe.iter().chain([&player.committed]);
@@ -230,7 +241,7 @@ impl<'p> Town<'p> {
                 self.published(snapshot, trees)
             }
             CommitResult::Conflict { theirs } => {
-                self.player.sometimes(SITES[1], true);
+                self.player.sometimes(LOST, true);
                 let base = self.here().base;
                 if Some(theirs) == base && self.player.maybe.len() == 1 {
                     return Err(format!("lost to its own base {theirs}"));
@@ -246,12 +257,12 @@ impl<'p> Town<'p> {
                 self.takes_back(&trees);
                 self.dies()
             }
-            CommitResult::Failed { .. } if !self.player.strict => {
-                self.player.sometimes(SITES[7], true);
+            CommitResult::Failed { .. } if self.may_fail() => {
+                self.player.sometimes(FAILED, true);
                 self.takes_back(&trees);
                 Ok(())
             }
-            CommitResult::Unknown if !self.player.strict => Ok(()),
+            CommitResult::Unknown if self.may_fail() => Ok(()),
             CommitResult::Failed { .. }
             | CommitResult::Unknown
             | CommitResult::Busy
@@ -260,6 +271,11 @@ impl<'p> Town<'p> {
             | CommitResult::NoBranch
             | CommitResult::Unfit { .. } => Err(format!("commit: {result:?}")),
         }
+    }
+
+    /// Whether anything went wrong at the store that a commit may have met.
+    fn may_fail(&self) -> bool {
+        !self.is_healed && self.player.world.store.injected() > 0
     }
 
     /// These trees were not published by the commit that has ended.
@@ -307,7 +323,7 @@ impl<'p> Town<'p> {
 
     fn all_die(&mut self) -> Result<(), String> {
         self.player.note(|| "-- all die".into());
-        self.player.sometimes(SITES[6], true);
+        self.player.sometimes(ALL_DIE, true);
         let mut had_pending = Vec::new();
         for at in 0..self.places.len() {
             self.switch(at);
@@ -331,13 +347,15 @@ impl<'p> Town<'p> {
             None => self.unacknowledged(),
         };
         let (tree, map) = self.player.without_faults(|player| player.mount_one_of(candidates))?;
+        // One that changes nothing is never published.
+        let has_moved = self.here().base != Some(head);
         let player = &mut *self.player;
-        let is_own = player.maybe.last().is_some_and(|own| own.shows_like(&tree));
-        player.sometimes(SITES[4], had_pending && is_own);
-        player.sometimes(SITES[5], had_pending && !is_own);
+        let is_own = has_moved && player.maybe.last().is_some_and(|own| own.shows_like(&tree));
+        player.sometimes(DIES_PUBLISHED, had_pending && is_own);
+        player.sometimes(DIES_NOT, had_pending && !is_own);
         let lost = !had_pending && !player.maybe.is_empty();
-        player.sometimes(SITES[2], lost && is_own);
-        player.sometimes(SITES[3], lost && !is_own);
+        player.sometimes(UNKNOWN_PUBLISHED, lost && is_own);
+        player.sometimes(UNKNOWN_NOT, lost && !is_own);
         player.maybe.clear();
         player.committed = tree.clone();
         self.known.insert(head, (tree, map));
@@ -365,7 +383,7 @@ impl<'p> Town<'p> {
         self.player.world.store.heal();
         self.player.world.run_until_quiet();
         self.collect()?;
-        self.player.strict = true;
+        (self.player.strict, self.is_healed) = (true, true);
         for at in 0..self.places.len() {
             self.switch(at);
             if self.here().pending.is_some() {

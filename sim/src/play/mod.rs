@@ -19,6 +19,6 @@ mod streams;
 mod verbs;
 mod words;
 
-pub use games::{CANARY, GAMES, Game, Ran, Red, SMALL, sites};
+pub use games::{CANARY, GAMES, Game, Ran, Red, SMALL};
 pub use small::CASE;
 pub use step::{Bigger, OnFiles, OnNames, Step, Verb};

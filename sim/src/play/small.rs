@@ -1,7 +1,7 @@
 //! Small cases, to be gone through one and all: two mounts, three operations, one fault of the
 //! store at any put, one death of a mount at any event.
 
-use vellum_core::shapes::{Name, Op, OpenFlags, XattrMode};
+use vellum_core::shapes::{Name, Op, OpenFlags, Reply, WriteFlags, XattrMode};
 use vellum_core::words::Ino;
 
 use super::many::Town;
@@ -20,13 +20,12 @@ const OPERATIONS: u8 = 3;
 pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String> {
     let case = choices.lane(CASE);
     player.world.store.decide(case.clone());
-    player.strict = false;
     let mut town = Town::new(player, choices, 2)?;
     let mut may_die = true;
     for number in 0..OPERATIONS {
         town.switch(case.index(2));
         match case.index(3) {
-            0 => town.player.both(&create(number), false).map(drop)?,
+            0 => create(town.player, number)?,
             1 => town.player.both(&mark(number), false).map(drop)?,
             _ => town.begins(),
         }
@@ -39,10 +38,16 @@ pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String>
     town.end()
 }
 
-fn create(number: u8) -> Op {
-    let name = Name::from(&[b'a' + number][..]);
+/// A new file, with something in it.
+fn create(player: &mut Player, number: u8) -> Result<(), String> {
+    let (name, caller) = (Name::from(&[b'a' + number][..]), Default::default());
     let flags = OpenFlags { read: true, write: true, truncate: false };
-    Op::Create { parent: Ino::ROOT, name, mode: 0o644, flags, caller: Default::default() }
+    let create = Op::Create { parent: Ino::ROOT, name, mode: 0o644, flags, caller };
+    let Some(Reply::Created(_, fh)) = player.both(&create, false)? else {
+        return Err("a new file is refused".into());
+    };
+    let (data, flags) = (vec![number + 1; 12], WriteFlags::default());
+    player.both(&Op::Write { fh, offset: 0, data, flags }, true).map(drop)
 }
 
 fn mark(number: u8) -> Op {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use vellum_core::shapes::{Allocate, Attr, FileKind, Op, RenameMode, Reply, SetAttr, SetTime};
+use vellum_core::shapes::{
+    Allocate, Attr, FileKind, Op, RenameMode, Reply, SetAttr, SetTime, Whence,
+};
 use vellum_core::words::{Errno, Fh, Ino};
 
 use crate::world::text::bytes;
@@ -58,12 +60,12 @@ fn request(op: &Op) -> String {
         Op::Unlink { parent, name: n } => format!("unlink {}", name(*parent, n)),
         Op::RemoveDir { parent, name: n } => format!("remove directory {}", name(*parent, n)),
         Op::Rename { parent, name: n, to_parent, to_name, mode } => {
-            let how = match mode {
-                RenameMode::Replace => "rename",
-                RenameMode::NoReplace => "rename, if nothing is there,",
-                RenameMode::Exchange => "exchange",
-            };
-            format!("{how} {} and {}", name(*parent, n), name(*to_parent, to_name))
+            let (from, to) = (name(*parent, n), name(*to_parent, to_name));
+            match mode {
+                RenameMode::Replace => format!("rename {from} to {to}"),
+                RenameMode::NoReplace => format!("rename {from} to {to} if nothing is there"),
+                RenameMode::Exchange => format!("exchange {from} and {to}"),
+            }
         }
         Op::Link { ino, to_parent, to_name } => {
             format!("link {} as {}", inode(*ino), name(*to_parent, to_name))
@@ -129,7 +131,11 @@ fn of_handle(op: &Op) -> String {
             format!("{how} {len} bytes at {offset} of {}", handle(*fh))
         }
         Op::Seek { fh, offset, whence } => {
-            format!("next {whence:?} from {offset} of {}", handle(*fh)).to_lowercase()
+            let what = match whence {
+                Whence::Data => "data",
+                Whence::Hole => "hole",
+            };
+            format!("next {what} from {offset} of {}", handle(*fh))
         }
         other => format!("{other:?}"),
     }
@@ -179,7 +185,7 @@ fn attributes(set: &SetAttr) -> String {
 /// What is answered.
 pub(super) fn answer(reply: &Result<Reply, Errno>) -> String {
     match reply {
-        Err(errno) => format!("{errno:?}").to_uppercase(),
+        Err(errno) => format!("E{errno:?}").to_uppercase(),
         Ok(Reply::Done) => "done".to_owned(),
         Ok(Reply::Entry(attr) | Reply::Attr(attr)) => shown(attr),
         Ok(Reply::Absent) => "nothing".to_owned(),
@@ -225,7 +231,7 @@ mod tests {
             "write \"xy\" at 7 of handle 100000000 from the page cache -> 2 bytes"
         );
         let look = Op::Lookup { parent: Ino(5), name: name("b") };
-        assert_eq!(asked(&look, &Err(Errno::NotDir)), "look up \"b\" in inode 5 -> NOTDIR");
+        assert_eq!(asked(&look, &Err(Errno::NotDir)), "look up \"b\" in inode 5 -> ENOTDIR");
         assert_eq!(asked(&look, &Ok(Reply::Absent)), "look up \"b\" in inode 5 -> nothing");
         let set = SetAttr { mode: Some(0o755), size: Some(9), ..SetAttr::default() };
         let set = Op::SetAttr { ino: Ino(2), set };

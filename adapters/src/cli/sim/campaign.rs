@@ -1,5 +1,6 @@
 //! Many runs on several threads, and what came of them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use vellum_sim::choice::{Choices, Tape};
-use vellum_sim::play::{Game, Ran, Red, sites};
+use vellum_sim::play::{Game, Ran, Red};
 
 use super::TRIES;
 
@@ -85,8 +86,7 @@ impl Campaign {
     ) -> Arc<Self> {
         let name = |game: &Game| Tally { name: game.name, ..Tally::default() };
         let tallies = Mutex::new(games.iter().map(name).collect());
-        let in_play = |site: &&'static str| games.iter().any(|game| game.reaches(site));
-        let sites = sites().filter(in_play).map(|site| (site, 0)).collect();
+        let sites = games.iter().flat_map(|game| game.sites).map(|site| (*site, 0)).collect();
         Arc::new(Self {
             first,
             seeds,
@@ -137,7 +137,7 @@ impl Campaign {
             return false;
         }
         let (game, seed) = (self.games[at], self.first.wrapping_add(round));
-        match self.play(game, seed) {
+        match quietly(|| self.play(game, seed)) {
             Ok(ran) => {
                 self.runs.fetch_add(1, Ordering::Relaxed);
                 self.requests.fetch_add(ran.requests, Ordering::Relaxed);
@@ -169,7 +169,24 @@ impl Campaign {
     }
 }
 
-/// A run that panics has ended badly, and says so in its report: nothing is printed meanwhile.
+thread_local! {
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Plays something on this thread: a run that panics has ended badly, and says so in its report.
+pub(super) fn quietly<T>(play: impl FnOnce() -> T) -> T {
+    IS_QUIET.set(true);
+    let outcome = play();
+    IS_QUIET.set(false);
+    outcome
+}
+
+/// Lets panics go unsaid where [`quietly`] something is played; any other is one of this program.
 pub(super) fn panics_are_outcomes() {
-    panic::set_hook(Box::new(|_| {}));
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !IS_QUIET.get() {
+            say(panic);
+        }
+    }));
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vellum_sim::choice::{Exhaustive, Tape};
 use vellum_sim::play::{CASE, Red, SMALL};
 
+use super::campaign::quietly;
+
 /// How far the cases were gone through.
 pub(super) struct Cases {
     most: u64,
@@ -40,14 +42,14 @@ impl Cases {
     pub(super) fn play(&self) -> Option<(Tape, Red)> {
         let mut all = Exhaustive::new(CASE);
         while self.played() < self.most && !self.is_stopped.load(Ordering::Relaxed) {
-            let end = all.play(|choices| (SMALL.run(choices), choices.tape()));
+            let end = quietly(|| all.play(|choices| (SMALL.run(choices), choices.tape())));
             let Some((end, tape)) = end else {
                 self.are_all.store(true, Ordering::Relaxed);
                 return None;
             };
             self.played.fetch_add(1, Ordering::Relaxed);
             if let Err(red) = end {
-                let red = SMALL.tell(&tape).err().unwrap_or(red);
+                let red = quietly(|| SMALL.tell(&tape)).err().unwrap_or(red);
                 return Some((tape, red));
             }
         }

@@ -16,7 +16,7 @@ use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red, SMALL};
 use super::running::{LAST_WORDS, finish, runtime};
 use super::text::{count, number};
 use super::{CliError, Exit, print, print_json, progress};
-use campaign::{Campaign, Found, Tally};
+use campaign::{Campaign, Found, Tally, quietly};
 use cases::Cases;
 use tape_file::Told;
 
@@ -67,7 +67,7 @@ struct RunArgs {
     /// Threads [default: one for each CPU]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Where to write the tapes of runs that end badly
+    /// Where to write the tapes of runs that end badly: a directory, made if there is none
     #[arg(long, value_name = "DIR", default_value = ".")]
     keep: PathBuf,
     /// Print the report as JSON
@@ -106,7 +106,7 @@ struct ExhaustiveArgs {
     /// Play only the first so many
     #[arg(long, value_name = "N")]
     most: Option<u64>,
-    /// Where to write the tape of a case that ends badly
+    /// Where to write the tape of a case that ends badly: a directory, made if there is none
     #[arg(long, value_name = "DIR", default_value = ".")]
     keep: PathBuf,
     /// Print the answer as JSON
@@ -187,13 +187,16 @@ fn cpus() -> usize {
 fn run(args: RunArgs) -> Result<Exit, CliError> {
     let seeds = args.seconds.is_none().then_some(args.seeds);
     let campaign = Campaign::new(all_if_none(args.games), args.first, seeds, args.twice);
-    let seconds = play(&campaign, args.jobs.unwrap_or_else(cpus), args.seconds, args.json)?;
+    tape_file::make(&args.keep)?;
+    let played = play(&campaign, args.jobs.unwrap_or_else(cpus), args.seconds, args.json);
+    // Broken off or not, what was found is kept.
     let mut kept = Vec::new();
     for found in campaign.found() {
         let path = args.keep.join(format!("{}-{}.tape.json", found.game.name, found.seed));
         tape_file::write(&path, found.game, &found.tape)?;
         kept.push((found, path));
     }
+    let seconds = played?;
     if args.json {
         let red = |(found, path): &(Found, PathBuf)| {
             json!({"game": found.game.name, "seed": found.seed, "why": found.red.why,
@@ -287,7 +290,7 @@ fn run_text(campaign: &Campaign, seconds: f64) -> String {
 
 fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
     let Told { game, tape } = tape_file::read(&args.tape)?;
-    let (history, end) = match game.tell(&tape) {
+    let (history, end) = match quietly(|| game.tell(&tape)) {
         Ok(Ran { history, .. }) => (history, None),
         Err(Red { why, history }) => (history, Some(why)),
     };
@@ -304,12 +307,11 @@ fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
 
 fn shrink(args: &ShrinkArgs) -> Result<Exit, CliError> {
     let Told { game, tape } = tape_file::read(&args.tape)?;
-    let Err(red) = game.tell(&tape) else {
+    let before = tape.units();
+    let Ok((tape, red)) = quietly(|| game.shrink(&tape, args.tries)) else {
         let what = format!("the run of {} ends well", args.tape.display());
         return Err(CliError::new(Exit::Usage, what, "give the tape of one that ends badly"));
     };
-    let before = tape.units();
-    let (tape, red) = game.shrink(tape, red, args.tries);
     let path = args.output.as_ref().unwrap_or(&args.tape);
     tape_file::write(path, game, &tape)?;
     let after = tape.units();
@@ -323,6 +325,7 @@ fn shrink(args: &ShrinkArgs) -> Result<Exit, CliError> {
 }
 
 fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
+    tape_file::make(&args.keep)?;
     let started = Instant::now();
     let cases = Arc::new(Cases::new(args.most));
     let runtime = runtime()?;
@@ -355,8 +358,10 @@ fn bench(args: BenchArgs) -> Result<Exit, CliError> {
     let jobs = args.jobs.max(1);
     let seconds = play(&campaign, jobs, Some(args.seconds), args.json)?;
     if let Some(found) = campaign.found().first() {
-        let what = format!("a run of {} ends badly: {}", found.game.name, found.red.why);
-        return Err(CliError::new(Exit::Differs, what, "see `vellum sim run`"));
+        let (game, seed) = (found.game.name, found.seed);
+        let what = format!("a run of {game} ends badly: {}", found.red.why);
+        let remedy = format!("keep its tape: `vellum sim run {game} --first {seed} --seeds 1`");
+        return Err(CliError::new(Exit::Differs, what, remedy));
     }
     let tallies = campaign.tallies();
     let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();

@@ -35,6 +35,13 @@ pub(super) struct Told {
     pub(super) tape: Tape,
 }
 
+/// Makes the directory that tapes go to, before anything is played for them.
+pub(super) fn make(dir: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(dir).map_err(|error| {
+        RepoError::Local { doing: "create", path: dir.to_path_buf(), error }.into()
+    })
+}
+
 pub(super) fn write(path: &Path, game: Game, tape: &Tape) -> Result<(), CliError> {
     let lane = |lane: &Lane| LaneFile { values: lane.values.clone(), units: lane.units.clone() };
     let lanes = tape.lanes.iter().map(|(name, of)| (name.clone(), lane(of))).collect();

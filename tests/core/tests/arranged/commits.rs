@@ -40,7 +40,7 @@ fn a_ref_that_was_refused_is_given_up() {
 #[test]
 fn a_collected_repository_is_not_committed_to() {
     let mut scene = Scene::plain();
-    let now = mount::branch(&mut scene.world.store).unwrap();
+    let now = mount::branch(&scene.world.store).unwrap();
     let body = RefBody { generation: now.generation + 1, gc_epoch: 1, attempt: 9, ..now };
     mount::move_head(&mut scene.world.store, &body).unwrap();
     scene.remount();

@@ -65,7 +65,7 @@ fn hostile(root: Inode, links: &[(u64, &[(u64, &str)])], scene: &mut Scene, next
     let (time, next_ino) = (Time::default(), Ino(next_ino));
     let snapshot = Snapshot { root, links, parents, time, author, message, next_ino, files, bytes };
     let hash = store_object(scene, ObjectKind::Snapshot, snapshot.seal().unwrap());
-    let now = mount::branch(&mut scene.world.store).unwrap();
+    let now = mount::branch(&scene.world.store).unwrap();
     let generation = now.generation + 1;
     let body = RefBody { generation, snapshot: Some(hash), attempt: 7, ..now };
     mount::move_head(&mut scene.world.store, &body).unwrap();

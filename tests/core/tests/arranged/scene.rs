@@ -157,7 +157,7 @@ impl Scene {
     }
 
     pub(crate) fn snapshot(&mut self) -> Snapshot {
-        mount::snapshot(&mut self.world.store).unwrap()
+        mount::snapshot(&self.world.store).unwrap()
     }
 
     /// Inodes that the link table of the branch holds.
