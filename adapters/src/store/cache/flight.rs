@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
-use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
+use futures::future::{self, BoxFuture, FutureExt, Shared, WeakShared};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vellum_core::shapes::{Key, Segments, StoreError};
@@ -40,8 +40,16 @@ pub(super) struct Landed {
 impl Landed {
     /// The part that is wanted, if it is here.
     pub(super) fn part(self, range: Option<&Range<u64>>) -> Option<Segments> {
-        let len = self.bytes.len_bytes();
-        let end = self.start + len;
+        let part = self.place(range)?;
+        if part == (0..self.bytes.len_bytes() as usize) {
+            return Some(Arc::unwrap_or_clone(self.bytes));
+        }
+        Some(self.bytes.part(part))
+    }
+
+    /// Where in the bytes the part that is wanted is.
+    fn place(&self, range: Option<&Range<u64>>) -> Option<Range<usize>> {
+        let end = self.start + self.bytes.len_bytes();
         let wanted = match range {
             None if self.ends => 0..end,
             None => return None,
@@ -50,11 +58,8 @@ impl Landed {
             Some(_) => return None,
         };
         let from = usize::try_from(wanted.start.checked_sub(self.start)?).ok()?;
-        let to = usize::try_from(wanted.end - self.start).ok()?;
-        if (from, to as u64) == (0, len) {
-            return Some(Arc::unwrap_or_clone(self.bytes));
-        }
-        (from <= to && to as u64 <= len).then(|| self.bytes.part(from..to))
+        let to = usize::try_from(wanted.end.checked_sub(self.start)?).ok()?;
+        (from <= to).then_some(from..to)
     }
 }
 
@@ -72,16 +77,25 @@ pub(super) struct Flights {
 struct Object {
     misses: u32,
     flying: Vec<(Option<Range<u64>>, WeakFlight)>,
+    keeping: Vec<Keeping>,
+}
+
+/// What has come and is not on the disk yet: whoever writes it there holds the bytes until then.
+struct Keeping {
+    start: u64,
+    ends: bool,
+    bytes: Weak<Segments>,
 }
 
 impl Object {
-    /// Forgets the flights that have ended; whether any is left.
+    /// Forgets the flights that have ended and what is kept; whether anything is left.
     fn is_flying(&mut self) -> bool {
         self.flying.retain(|(_, flight)| flight.upgrade().is_some_and(|it| it.peek().is_none()));
-        !self.flying.is_empty()
+        self.keeping.retain(|it| it.bytes.strong_count() > 0);
+        !(self.flying.is_empty() && self.keeping.is_empty())
     }
 
-    /// A flight that brings what is wanted.
+    /// A flight that brings what is wanted, or brought it.
     fn joinable(&mut self, wanted: Option<&Range<u64>>) -> Option<Flight> {
         if !self.is_flying() {
             return None;
@@ -91,7 +105,15 @@ impl Object {
             (Some(_), None) => false,
             (Some(span), Some(wanted)) => span.start <= wanted.start && wanted.end <= span.end,
         };
-        self.flying.iter().find(|(span, _)| brings(span)).and_then(|(_, it)| it.upgrade())
+        let flying = self.flying.iter().find(|(span, _)| brings(span));
+        flying.and_then(|(_, it)| it.upgrade()).or_else(|| {
+            let mut landed = self.keeping.iter().filter_map(|it| {
+                let bytes = it.bytes.upgrade()?;
+                Some(Landed { start: it.start, bytes, ends: it.ends })
+            });
+            let landed = landed.find(|it| it.place(wanted).is_some())?;
+            Some(future::ready(Ok(landed)).boxed().shared())
+        })
     }
 }
 
@@ -103,6 +125,13 @@ impl Default for Flights {
 }
 
 impl Flights {
+    /// Forgets what has come of an object and is not on the disk yet.
+    pub(super) fn forget(&self, key: &str) {
+        if let Some(object) = self.objects.lock().get_mut(key) {
+            object.keeping.clear();
+        }
+    }
+
     /// The span to fetch for a range, with the right to fetch more than was asked for.
     fn span(
         &self,
@@ -212,11 +241,14 @@ impl Cache {
         };
         let landed = Landed { start, bytes: Arc::new(bytes), ends };
         if len > 0 {
+            if let Some(object) = self.inner.flights.objects.lock().get_mut(key) {
+                let Landed { start, ends, .. } = landed;
+                object.keeping.push(Keeping { start, ends, bytes: Arc::downgrade(&landed.bytes) });
+            }
             // What was fetched as it is wanted, nobody else waits to find on disk.
             let waits = wanted.as_ref().is_none_or(|range| range.end - range.start < LARGE_BYTES);
             self.keep(id, landed.clone(), what, waits).await;
         }
-        self.inner.landed.fetch_add(1, Ordering::Release);
         Ok(landed)
     }
 }

@@ -78,7 +78,7 @@ struct Inner {
     looks: Arc<Semaphore>,
     /// In units of slots.
     keeping: Arc<Semaphore>,
-    /// Counts what was fetched and kept: who saw it change looks again before fetching.
+    /// Counts what was kept: who saw it change looks again before fetching.
     landed: AtomicU64,
     /// Until when nothing is kept.
     rests: Mutex<Option<Instant>>,
@@ -171,6 +171,7 @@ impl Cache {
         key: Key,
         range: Option<Range<u64>>,
     ) -> StoreOutcome {
+        self.inner.flights.forget(&key);
         let (inner, forgotten) = (Arc::clone(&self.inner), id.clone());
         let forget = tokio::task::spawn_blocking(move || {
             if let Err(error) = inner.forget(&forgotten) {
@@ -256,6 +257,9 @@ impl Cache {
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             inner.keep(&id, &landed, what);
+            // Before the bytes go: who finds them gone from memory knows that they are on the disk.
+            inner.landed.fetch_add(1, Ordering::Release);
+            drop(landed);
         });
         if until_kept {
             drop(tokio::time::timeout(KEEP_WAIT, work).await);

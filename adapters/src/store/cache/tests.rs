@@ -89,11 +89,21 @@ impl Bench {
         range: Option<Range<u64>>,
         fresh: bool,
     ) -> Vec<u8> {
-        let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
-        let got = cache.get(&store, key.to_owned(), range, fresh).await.got().unwrap().0;
+        let got = self.unsettled(cache, key, range, fresh).await;
         // On a slow disk the answer comes before it is kept.
         cache.settle().await;
         got
+    }
+
+    async fn unsettled(
+        &self,
+        cache: &Cache,
+        key: &str,
+        range: Option<Range<u64>>,
+        fresh: bool,
+    ) -> Vec<u8> {
+        let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
+        cache.get(&store, key.to_owned(), range, fresh).await.got().unwrap().0
     }
 
     fn reads(&self) -> Vec<Option<Range<u64>>> {
@@ -202,13 +212,39 @@ fn what_is_on_its_way_is_not_asked_for_again() {
     let (key, cache) = (bench.plant(&pack), bench.cache(LOTS));
     run(async {
         let ranges = (0..60).map(|n| n * 4096..n * 4096 + 4096);
-        let reads = ranges.map(|range| bench.asked(&cache, &key, Some(range), false));
+        let reads = ranges.map(|range| bench.unsettled(&cache, &key, Some(range), false));
         for (n, read) in join_all(reads).await.into_iter().enumerate() {
             assert_eq!(read, pack[n * 4096..n * 4096 + 4096]);
         }
         assert_eq!(bench.reads().len(), 1);
-        join_all((0..9).map(|_| bench.asked(&cache, &key, None, false))).await;
+        join_all((0..9).map(|_| bench.unsettled(&cache, &key, None, false))).await;
         assert_eq!(bench.reads(), [None]);
+    });
+}
+
+#[test]
+fn what_has_come_and_is_not_on_the_disk_yet_is_not_asked_for_again() {
+    let bench = Bench::new();
+    let pack = noise(200_000, 1);
+    let (key, cache) = (bench.plant(&pack), bench.cache(LOTS));
+    let (other, dir) = (bench.plant(b"other"), bench.dir.path().join("cache"));
+    bench.read(&cache, &other, None);
+    // Whoever writes an entry waits for this.
+    let total = fs::File::open(dir.join("total")).unwrap();
+    run(async {
+        rustix::fs::flock(&total, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        bench.reads();
+        for range in [0..4096, 90_000..150_000, 199_000..300_000] {
+            let read = bench.unsettled(&cache, &key, Some(range.clone()), false).await;
+            assert_eq!(read, pack[range.start as usize..(range.end as usize).min(pack.len())]);
+        }
+        assert_eq!(bench.unsettled(&cache, &key, None, false).await, pack);
+        assert_eq!(bench.reads(), [Some(0..256 << 10)]);
+        assert_eq!(cache.counts().kept_bytes, 5);
+        rustix::fs::flock(&total, rustix::fs::FlockOperation::Unlock).unwrap();
+        assert_eq!(bench.asked(&cache, &key, None, false).await, pack);
+        assert_eq!(bench.reads(), []);
+        assert_eq!(cache.counts().kept_bytes, 200_005);
     });
 }
 
