@@ -5,5 +5,6 @@
 pub mod choice;
 pub mod mount;
 pub mod play;
+pub mod sites;
 pub mod store;
 pub mod world;

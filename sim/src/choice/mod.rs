@@ -69,6 +69,12 @@ impl Choices {
         Self::driven(Driver::Replay(tape.clone()))
     }
 
+    /// Whether these are the choices of a run that was: it ends where the tape does.
+    #[must_use]
+    pub fn are_given(&self) -> bool {
+        matches!(self.deck.borrow().driver, Driver::Replay(_))
+    }
+
     fn driven(driver: Driver) -> Self {
         let deck = Deck { driver, lanes: Vec::new(), trace: Trace::default() };
         let deck = Rc::new(RefCell::new(deck));

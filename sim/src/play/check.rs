@@ -156,6 +156,10 @@ impl Player {
         self.walk()?;
         self.commit(true)?;
         self.let_go()?;
+        if !self.seat.model.committed().shows_like(&self.committed) {
+            // Open files without a name left no memory for it.
+            self.commit(true)?;
+        }
         self.nothing_is_held()?;
         check_objects(&self.world.store.objects, &mut BTreeSet::new())?;
         self.nothing_is_left()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::mount;
 use vellum_core::model::{Body, Mapping, Tree};
-use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply};
+use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply, StoreError};
 use vellum_core::words::Ino;
 
 use super::player::Player;
@@ -34,6 +34,9 @@ impl Player {
                 check_snapshot(&self.world.store.objects, &snapshot)?;
             }
             CommitResult::Failed { .. } if !self.strict => return Ok(()),
+            CommitResult::Failed { error: StoreError::NoSpace, .. } if self.is_pinned() => {
+                return Ok(());
+            }
             CommitResult::Unknown if !self.strict => {
                 self.maybe.push(tree);
                 return Ok(());

@@ -4,6 +4,7 @@
 
 use crate::choice::Choices;
 use crate::mount;
+use crate::sites::Turn;
 use crate::store::{Arranged, End, Faults};
 use vellum_core::format::RefBody;
 use vellum_core::model::Tree;
@@ -19,13 +20,6 @@ const BEFORE: usize = 10;
 const DURING: usize = 10;
 /// Longest time after which a put is applied whose answer was lost: longer than it is retried.
 const LATE_NS: u64 = 300_000_000_000;
-
-// Ways in which commits end while something was changed.
-const PUBLISHED: &str = "a commit is published that something changed beside";
-const FAILED: &str = "a commit fails that something changed beside";
-const LOST: &str = "a commit loses to somebody else, and something changed beside";
-const UNKNOWN: &str = "a commit's outcome stays unknown, and something changed beside";
-pub(super) const SITES: [&str; 4] = [PUBLISHED, FAILED, LOST, UNKNOWN];
 
 /// A commit under way: of what, and who waits for it.
 struct Open {
@@ -162,7 +156,7 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
     let edited = !open.tree.shows_like(&player.seat.model.committed());
     match &result {
         CommitResult::Committed { snapshot, .. } => {
-            player.sometimes(PUBLISHED, edited);
+            player.sometimes(Turn::ChangedAndPublished, edited);
             let shown = mount::head(&player.world.store);
             if shown != Some(*snapshot) {
                 return Err(format!("committed {snapshot}, the branch names {shown:?}"));
@@ -172,14 +166,14 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
             player.committed = open.tree;
         }
         CommitResult::Failed { .. } => {
-            player.sometimes(FAILED, edited);
+            player.sometimes(Turn::ChangedAndFailed, edited);
             player.maybe.clear();
         }
         CommitResult::Conflict { .. } => {
-            player.sometimes(LOST, edited);
+            player.sometimes(Turn::ChangedAndLost, edited);
             player.maybe.clear();
         }
-        CommitResult::Unknown => player.sometimes(UNKNOWN, edited),
+        CommitResult::Unknown => player.sometimes(Turn::ChangedAndUnknown, edited),
         CommitResult::Unchanged { .. }
         | CommitResult::Busy
         | CommitResult::Empty

@@ -1,13 +1,13 @@
 //! What can be played, and how a run ends.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::player::{Player, Setting};
 use super::step::Steps;
 use super::{chunks, during, many, overlap, race, small};
 use crate::choice::{Choices, Tape, shrink};
+use crate::sites::Sites;
 use crate::store::Faults;
 
 /// Steps of a game of one mount.
@@ -23,15 +23,17 @@ pub struct Game {
     pub name: &'static str,
     /// What it is about.
     pub about: &'static str,
+    /// Steps of a run from a seed, in games that are made of as many as one likes.
+    steps: Option<usize>,
     play: fn(&Run) -> Result<Ran, Red>,
-    /// Rare things that its runs are to reach.
-    pub sites: &'static [&'static str],
 }
 
 /// One run: what it follows from, and whether its history is kept, which takes longer.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) choices: Choices,
+    /// See [`Game`].
+    pub(super) steps: usize,
     is_told: bool,
 }
 
@@ -68,7 +70,7 @@ pub struct Ran {
     /// Virtual nanoseconds.
     pub time_ns: u64,
     /// How often each rare thing happened that runs are to reach.
-    pub sites: BTreeMap<&'static str, u64>,
+    pub sites: Sites,
     /// Everything that was done, if it was kept.
     pub history: Vec<String>,
 }
@@ -87,83 +89,83 @@ pub const GAMES: [Game; 13] = [
     Game {
         name: "plain",
         about: "one mount, and a store that works",
+        steps: Some(STEPS),
         play: |run| steps(tiny(Faults::none()), run),
-        sites: &[],
     },
     Game {
         name: "faults",
         about: "one mount, and a store where everything goes wrong: only EIO is added",
-        play: |run| steps(tiny(Faults::rough()), run),
-        sites: &[],
+        steps: Some(STEPS),
+        play: |run| steps(tiny(rough(run)), run),
     },
     Game {
         name: "far",
         about: "files up to the largest offset",
+        steps: Some(STEPS),
         play: |run| {
             let setting = Setting { file_bytes: i64::MAX as u64, ..tiny(Faults::none()) };
             steps(setting, run)
         },
-        sites: &[],
     },
     Game {
         name: "blocks",
         about: "blocks of 64 KiB, and odd offsets and lengths",
-        play: |run| steps(blocks(&run.choices), run),
-        sites: &[],
+        steps: Some(STEPS),
+        play: |run| steps(blocks(run), run),
     },
     Game {
         name: "tight",
         about: "memory for a few dozen blocks: data is sent early, and goes",
+        steps: Some(STEPS),
         play: |run| steps(tight(&run.choices, Faults::none()), run),
-        sites: &[],
     },
     Game {
         name: "tight-faults",
         about: "the same, and faults: only EIO and ENOSPC are added",
-        play: |run| steps(tight(&run.choices, Faults::rough()), run),
-        sites: &[],
+        steps: Some(STEPS),
+        play: |run| steps(tight(&run.choices, rough(run)), run),
     },
     Game {
         name: "chunks",
         about: "files of many chunks are stored as an import would",
+        steps: None,
         play: chunks::play,
-        sites: &[],
     },
     Game {
         name: "overlap",
         about: "requests that overlap have an order",
+        steps: None,
         play: |run| on(tiny(Faults::none()), run, overlap::play),
-        sites: &[],
     },
     Game {
         name: "during",
         about: "commits that end in every way while the mount is worked on",
+        steps: None,
         play: |run| on(tiny(Faults::none()), run, during::play),
-        sites: &during::SITES,
     },
     Game {
         name: "many",
         about: "one to four mounts of a branch that edit, commit, lose, die and come back",
-        play: |run| on(tiny(Faults::none()), run, many::play),
-        sites: &[],
+        steps: Some(many::STEPS),
+        play: |run| town(Faults::none(), run),
     },
     Game {
         name: "many-faults",
         about: "the same, whatever the store loses",
-        play: |run| on(tiny(Faults::rough()), run, many::play),
-        sites: &many::SITES,
+        steps: Some(many::STEPS),
+        play: |run| town(rough(run), run),
     },
     Game {
         name: "race",
         about: "two mounts commit: one wins, the other is refused and keeps its edits",
+        steps: None,
         play: |run| on(tiny(Faults::none()), run, race::play),
-        sites: &[],
     },
     Game {
         name: "race-faults",
         about: "the same, whatever the store loses",
-        play: |run| on(tiny(Faults::rough()), run, race::play),
-        sites: &[],
+        steps: None,
+        play: |run| on(tiny(rough(run)), run, race::play),
     },
 ];
 
@@ -171,16 +173,16 @@ pub const GAMES: [Game; 13] = [
 pub const CANARY: Game = Game {
     name: "forgetful",
     about: "a store that loses what it has acknowledged: this is to end badly",
-    play: |run| on(tiny(Faults::forgetful()), run, many::play),
-    sites: &[],
+    steps: Some(many::STEPS),
+    play: |run| town(Faults::forgetful(), run),
 };
 
 /// The game whose cases are to be gone through one and all; see [`super::CASE`].
 pub const SMALL: Game = Game {
     name: "small",
     about: "two mounts, three operations, one fault at any put, one death at any event",
+    steps: None,
     play: |run| on(tiny(Faults::none()), run, small::play),
-    sites: &[],
 };
 
 impl Game {
@@ -195,7 +197,7 @@ impl Game {
     /// # Errors
     /// It ended badly.
     pub fn run(&self, choices: &Choices) -> Result<Ran, Red> {
-        (self.play)(&Run { choices: choices.clone(), is_told: false })
+        (self.play)(&self.of(choices.clone(), false))
     }
 
     /// Plays a run again and keeps its history.
@@ -203,7 +205,17 @@ impl Game {
     /// # Errors
     /// It ended badly.
     pub fn tell(&self, tape: &Tape) -> Result<Ran, Red> {
-        (self.play)(&Run { choices: Choices::replay(tape), is_told: true })
+        (self.play)(&self.of(Choices::replay(tape), true))
+    }
+
+    fn of(&self, choices: Choices, is_told: bool) -> Run {
+        Run { choices, steps: self.steps.unwrap_or_default(), is_told }
+    }
+
+    /// The same with so many steps in each run from a seed; none if its runs have no such number.
+    #[must_use]
+    pub fn of_steps(self, steps: usize) -> Option<Self> {
+        self.steps.map(|_| Self { steps: Some(steps), ..self })
     }
 
     /// Plays the run of `seed`; if it ends badly, the shortest and plainest tape found that does,
@@ -242,7 +254,7 @@ impl Game {
 fn on(
     setting: Setting,
     run: &Run,
-    game: fn(&mut Player, &Choices) -> Result<(), String>,
+    game: impl FnOnce(&mut Player, &Choices) -> Result<(), String>,
 ) -> Result<Ran, Red> {
     let mut player = Player::new(&setting, run);
     let end = catch(|| game(&mut player, &run.choices));
@@ -266,8 +278,12 @@ fn said(panic: &(dyn Any + Send)) -> String {
 fn steps(setting: Setting, run: &Run) -> Result<Ran, Red> {
     on(setting, run, |player, choices| {
         let needed_times = player.setting.needed_times;
-        player.play(Steps::new(choices, "steps", needed_times, STEPS))
+        player.play(Steps::new(choices, "steps", needed_times, run.steps))
     })
+}
+
+fn town(faults: Faults, run: &Run) -> Result<Ran, Red> {
+    on(tiny(faults), run, |player, choices| many::play(player, choices, run.steps))
 }
 
 /// A tiny world: blocks of 8 bytes, chunks of 64, and room for everything.
@@ -284,8 +300,13 @@ fn tiny(faults: Faults) -> Setting {
     }
 }
 
-fn blocks(choices: &Choices) -> Setting {
-    let faults = if choices.chance(500) { Faults::rough() } else { Faults::none() };
+/// A store where some things go wrong.
+fn rough(run: &Run) -> Faults {
+    Faults::rough().swarm(&run.choices)
+}
+
+fn blocks(run: &Run) -> Setting {
+    let faults = if run.choices.chance(500) { rough(run) } else { Faults::none() };
     Setting {
         block_bytes: 64 << 10,
         chunk_bytes: 64 << 10,

@@ -12,35 +12,14 @@ use vellum_core::words::{Errno, Ticket};
 use super::during;
 use super::player::{Player, Side};
 use super::reader::{self, Heads};
-use super::step::{Bigger, Step, Steps, Verb};
+use super::step::{self, Bigger, Step, Steps, Verb};
 use crate::choice::Choices;
 use crate::mount;
+use crate::sites::Turn;
 use crate::store::Faults;
 
 const MOUNTS_MAX: usize = 4;
-const STEPS: usize = 160;
-
-// Rare things that happen in these worlds, and are to.
-const PUBLISHED_BESIDE: &str = "a commit is published while another mount has one under way";
-const LOST: &str = "a commit loses to another mount's";
-const UNKNOWN_PUBLISHED: &str = "a commit's outcome stays unknown, and it was published";
-const UNKNOWN_NOT: &str = "a commit's outcome stays unknown, and it was not";
-const DIES_PUBLISHED: &str = "a mount dies with a commit under way that is published";
-const DIES_NOT: &str = "a mount dies with a commit under way that is not";
-const ALL_DIE: &str = "all mounts die at once";
-const FAILED: &str = "a commit fails, and the mount goes on";
-const UNCHANGED: &str = "a commit says that nothing has changed";
-pub(super) const SITES: [&str; 9] = [
-    PUBLISHED_BESIDE,
-    LOST,
-    UNKNOWN_PUBLISHED,
-    UNKNOWN_NOT,
-    DIES_PUBLISHED,
-    DIES_NOT,
-    ALL_DIE,
-    FAILED,
-    UNCHANGED,
-];
+pub(super) const STEPS: usize = 160;
 
 /// A commit under way.
 struct Pending {
@@ -78,15 +57,16 @@ pub(super) struct Town<'p> {
 ///
 /// # Errors
 /// What went wrong.
-pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String> {
+pub(super) fn play(player: &mut Player, choices: &Choices, steps: usize) -> Result<(), String> {
     let needed_times = player.setting.needed_times;
-    let steps = Steps::new(choices, "steps", needed_times, STEPS);
+    let rarely = step::rarely(steps);
+    let steps = Steps::new(choices, "steps", needed_times, steps);
     // What is chosen around a step goes with it.
     let choices = choices.lane("steps");
     let count = 1 + choices.index(MOUNTS_MAX);
     let mut town = Town::new(player, &choices, count)?;
     for step in steps {
-        if choices.chance(10) {
+        if choices.chance(10 / rarely) {
             town.all_die()?;
         }
         town.switch(choices.index(town.places.len()));
@@ -225,11 +205,11 @@ impl<'p> Town<'p> {
         let others = self.places.iter().filter(|place| place.pending.is_some()).count();
         match result {
             CommitResult::Committed { snapshot, .. } => {
-                self.player.sometimes(PUBLISHED_BESIDE, others > 0);
+                self.player.sometimes(Turn::PublishedBeside, others > 0);
                 self.published(snapshot, trees)
             }
             CommitResult::Unchanged { snapshot } => {
-                self.player.sometimes(UNCHANGED, true);
+                self.player.sometimes(Turn::Unchanged, true);
                 self.takes_back(&trees);
                 let player = &*self.player;
                 let before = || player.maybe.iter().chain([&player.committed]);
@@ -241,7 +221,7 @@ impl<'p> Town<'p> {
                 self.published(snapshot, trees)
             }
             CommitResult::Conflict { theirs } => {
-                self.player.sometimes(LOST, true);
+                self.player.sometimes(Turn::LostToMount, true);
                 let base = self.here().base;
                 if Some(theirs) == base && self.player.maybe.len() == 1 {
                     return Err(format!("lost to its own base {theirs}"));
@@ -258,7 +238,7 @@ impl<'p> Town<'p> {
                 self.dies()
             }
             CommitResult::Failed { .. } if self.may_fail() => {
-                self.player.sometimes(FAILED, true);
+                self.player.sometimes(Turn::Fails, true);
                 self.takes_back(&trees);
                 Ok(())
             }
@@ -323,7 +303,7 @@ impl<'p> Town<'p> {
 
     fn all_die(&mut self) -> Result<(), String> {
         self.player.note(|| "-- all die".into());
-        self.player.sometimes(ALL_DIE, true);
+        self.player.sometimes(Turn::AllDie, true);
         let mut had_pending = Vec::new();
         for at in 0..self.places.len() {
             self.switch(at);
@@ -351,11 +331,11 @@ impl<'p> Town<'p> {
         let has_moved = self.here().base != Some(head);
         let player = &mut *self.player;
         let is_own = has_moved && player.maybe.last().is_some_and(|own| own.shows_like(&tree));
-        player.sometimes(DIES_PUBLISHED, had_pending && is_own);
-        player.sometimes(DIES_NOT, had_pending && !is_own);
+        player.sometimes(Turn::DiesPublished, had_pending && is_own);
+        player.sometimes(Turn::DiesNot, had_pending && !is_own);
         let lost = !had_pending && !player.maybe.is_empty();
-        player.sometimes(UNKNOWN_PUBLISHED, lost && is_own);
-        player.sometimes(UNKNOWN_NOT, lost && !is_own);
+        player.sometimes(Turn::UnknownPublished, lost && is_own);
+        player.sometimes(Turn::UnknownNot, lost && !is_own);
         player.maybe.clear();
         player.committed = tree.clone();
         self.known.insert(head, (tree, map));

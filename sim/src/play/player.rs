@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::games::{History, Ran, Run};
 use crate::mount::{self, Mounted};
+use crate::sites::{Site, Turn};
 use crate::store::Faults;
 use crate::world::{ActorId, World};
 use vellum_core::model::{Body, Content, Mapping, Model, Node, Tree};
@@ -19,7 +20,7 @@ use super::words;
 const CHUNK_BYTES: u32 = 64 << 10;
 
 /// Files that can be open at once: a mount of a run is made quickly.
-const HANDLES: usize = 64;
+pub(super) const HANDLES: usize = 64;
 
 /// What a run takes place in.
 #[derive(Clone, Debug)]
@@ -130,12 +131,15 @@ impl Player {
     /// What came of the run.
     pub(super) fn ran(&self) -> Ran {
         let (trace, time_ns) = (self.world.trace(), self.world.now().mono_ns);
-        Ran { trace, time_ns, history: self.history(), ..self.ran.clone() }
+        let sites = self.world.sites.clone();
+        Ran { trace, time_ns, sites, history: self.history(), ..self.ran.clone() }
     }
 
-    /// A rare thing has happened that runs are to reach.
-    pub(super) fn sometimes(&mut self, site: &'static str, is_so: bool) {
-        *self.ran.sites.entry(site).or_default() += u64::from(is_so);
+    /// Counts something rare, if it is so.
+    pub(super) fn sometimes(&mut self, turn: Turn, is_so: bool) {
+        if is_so {
+            self.world.sites.reach(Site::of_turn(turn));
+        }
     }
 
     /// Plays all steps, then what every run ends with.
@@ -175,12 +179,9 @@ impl Player {
 
     /// Looks at something while nothing goes wrong. What is under way ends as it was drawn.
     pub(super) fn without_faults<T>(&mut self, look: impl FnOnce(&mut Self) -> T) -> T {
-        let store = &mut self.world.store;
-        let faults = std::mem::replace(&mut store.faults, Faults::none());
-        let arranged = std::mem::take(&mut store.arranged);
+        let troubles = self.world.store.spare();
         let seen = look(self);
-        let store = &mut self.world.store;
-        (store.faults, store.arranged) = (faults, arranged);
+        self.world.store.go_on(troubles);
         seen
     }
 
@@ -224,6 +225,9 @@ impl Player {
         self.ran.requests += 1;
         self.ran.refused += u64::from(reply.is_err());
         self.ran.changes += u64::from(reply.is_ok() && changes(op));
+        let of_error = Site::of_error(op).filter(|_| self.is_excused(&reply));
+        of_error.into_iter().for_each(|site| self.world.sites.reach(site));
+        self.sometimes(Turn::NoRoom, self.may_lack_room(op, &reply) && reply == Err(Errno::NoSpc));
         let how = if fast { "on the fast path: " } else { "" };
         if let Some(shown) = shown {
             self.note(|| format!("{how}{}", words::asked(&shown, &reply)));
@@ -244,11 +248,15 @@ impl Player {
         if !takes_room && !matches!(op, Op::Read { .. }) {
             return false;
         }
+        reply == &Err(lacks) && (!self.strict || self.is_pinned())
+    }
+
+    /// Whether a file without a name holds memory: it is never sent.
+    pub(super) fn is_pinned(&self) -> bool {
         let is_pinned = |node: &Node| {
             node.links == 0 && matches!(&node.body, Body::File(content) if content.data_len() > 0)
         };
-        let pinned = || self.seat.model.tree().iter().any(|(_, node)| is_pinned(node));
-        reply == &Err(lacks) && (!self.strict || pinned())
+        self.seat.model.tree().iter().any(|(_, node)| is_pinned(node))
     }
 
     /// Carries a request out on both sides and compares. What the model answered, unless it is

@@ -78,7 +78,7 @@ const WEIGHTS: [(Verb, u32); 36] = [
     (Verb::Names(OnNames::Forget), 40),
     (Verb::Names(OnNames::GetAttr), 30),
     (Verb::Names(OnNames::SetAttr), 60),
-    (Verb::Names(OnNames::ReadLink), 10),
+    (Verb::Names(OnNames::ReadLink), 5),
     (Verb::Names(OnNames::MakeNode), 15),
     (Verb::Names(OnNames::MakeDir), 40),
     (Verb::Names(OnNames::Symlink), 15),
@@ -88,8 +88,8 @@ const WEIGHTS: [(Verb, u32); 36] = [
     (Verb::Names(OnNames::Link), 30),
     (Verb::Files(OnFiles::Open), 50),
     (Verb::Files(OnFiles::Create), 60),
-    (Verb::Files(OnFiles::Read), 100),
-    (Verb::Files(OnFiles::Write), 150),
+    (Verb::Files(OnFiles::Read), 80),
+    (Verb::Files(OnFiles::Write), 170),
     (Verb::Files(OnFiles::Flush), 10),
     (Verb::Files(OnFiles::Fsync), 10),
     (Verb::Files(OnFiles::Release), 40),
@@ -103,7 +103,7 @@ const WEIGHTS: [(Verb, u32); 36] = [
     (Verb::Names(OnNames::ListXattr), 8),
     (Verb::Names(OnNames::RemoveXattr), 10),
     (Verb::Files(OnFiles::Fallocate), 40),
-    (Verb::Files(OnFiles::Seek), 30),
+    (Verb::Files(OnFiles::Seek), 15),
     (Verb::Whole(Bigger::Status), 5),
     (Verb::Whole(Bigger::Diff), 10),
     (Verb::Whole(Bigger::Commit), 45),
@@ -111,6 +111,12 @@ const WEIGHTS: [(Verb, u32); 36] = [
     (Verb::Whole(Bigger::Remount), 25),
     (Verb::Whole(Bigger::Wait), 20),
 ];
+
+/// How much more rarely what takes more than one request comes in a run of so many steps: else a
+/// long run would consist of it.
+pub(super) fn rarely(steps: usize) -> u32 {
+    (steps / 200).clamp(1, 4) as u32
+}
 
 /// Without these hardly anything happens.
 const NEEDED: [Verb; 3] =
@@ -143,7 +149,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Up to `len` steps. How often each verb comes is drawn first: some not at all, some much more
+    /// Up to `len` steps; of a run that was, as many as it had. How often each verb comes is drawn first: some not at all, some much more
     /// often than others; those without which hardly anything happens `needed_times` as often.
     #[must_use]
     pub(super) fn new(
@@ -153,12 +159,16 @@ impl Steps {
         len: usize,
     ) -> Self {
         let lane = choices.lane(lane);
+        let rarely = rarely(len);
         let weight = |(verb, weight): &(Verb, u32)| {
+            let is_whole = matches!(verb, Verb::Whole(_));
+            let weight = &(if is_whole { weight.div_ceil(rarely) } else { *weight });
             let drawn = weight * [1, 0, 4][lane.weighted(&[4, 1, 1])];
             if NEEDED.contains(verb) { drawn.max(*weight) * needed_times } else { drawn }
         };
         let weights = WEIGHTS.iter().map(weight).collect();
-        Self { lane, weights, left: len }
+        let left = if choices.are_given() { usize::MAX } else { len };
+        Self { lane, weights, left }
     }
 }
 

@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
+use vellum_core::model::Node;
 use vellum_core::shapes::{
     Allocate, Caller, FileKind, Name, Op, OpenFlags, RenameMode, SetAttr, SetTime, Whence,
     WriteFlags, XattrMode,
 };
 use vellum_core::words::{Fh, Ino, Time};
 
-use super::player::Player;
+use super::player::{HANDLES, Player};
 use super::step::{Bigger, OnFiles, OnNames, Step, Verb};
 
 const MODES: [u32; 8] = [0o644, 0o755, 0o4755, 0o2755, 0o6777, 0o2745, 0o1777, 0];
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
+
+/// Short names that there are.
+const NAMES: u8 = 5;
+
+/// Inodes of a tree past which nothing is made.
+const INODES_MAX: usize = 32;
 
 /// What files lose when they change.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -23,7 +30,7 @@ fn choose<T: Copy>(items: &[T], pick: u8) -> T {
 
 fn name(pick: u8) -> Name {
     match pick {
-        0..=247 => Name::from(choose(&[&b"a"[..], b"b", b"c"], pick)),
+        0..=247 => Name::from(&[b'a' + pick % NAMES][..]),
         248..=251 => Name::from(&[b'n'; 255][..]),
         252..=255 => Name::from(&[b'n'; 256][..]),
     }
@@ -35,6 +42,27 @@ fn xattr_name(pick: u8) -> Name {
 
 fn caller(pick: u8) -> Caller {
     Caller { uid: u32::from(pick & 1) * 1000, gid: u32::from(pick & 2) * 500 }
+}
+
+/// Whether it makes something that has a name.
+fn makes_one(verb: OnNames) -> bool {
+    match verb {
+        OnNames::MakeNode | OnNames::MakeDir | OnNames::Symlink | OnNames::Link => true,
+        OnNames::Lookup
+        | OnNames::Forget
+        | OnNames::GetAttr
+        | OnNames::SetAttr
+        | OnNames::ReadLink
+        | OnNames::Unlink
+        | OnNames::RemoveDir
+        | OnNames::Rename
+        | OnNames::SetXattr
+        | OnNames::GetXattr
+        | OnNames::ListXattr
+        | OnNames::RemoveXattr
+        | OnNames::OpenDir
+        | OnNames::StatFs => false,
+    }
 }
 
 impl Player {
@@ -80,6 +108,9 @@ impl Player {
         let [a, b, c, d] = step.picks;
         let mode = choose(&MODES, c);
         let who = caller(d);
+        if makes_one(verb) && self.is_crowded() {
+            return self.removal(a);
+        }
         Some(match verb {
             OnNames::Lookup => Op::Lookup { parent: self.dir(a), name: name(b) },
             OnNames::Forget => {
@@ -91,29 +122,40 @@ impl Player {
             OnNames::SetAttr => Op::SetAttr { ino: self.node(a), set: self.set_attr(step) },
             OnNames::ReadLink => Op::ReadLink { ino: self.node(a) },
             OnNames::MakeNode => {
+                let parent = self.dir(a);
                 use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
                 let kinds = [File, File, Fifo, Socket, CharDevice, BlockDevice, Directory, Symlink];
                 let (kind, rdev) = (choose(&kinds, d), u32::from(c));
-                Op::MakeNode { parent: self.dir(a), name: name(b), kind, mode, rdev, caller: who }
+                Op::MakeNode { parent, name: self.free(parent, b), kind, mode, rdev, caller: who }
             }
             OnNames::MakeDir => {
-                Op::MakeDir { parent: self.dir(a), name: name(b), mode, caller: who }
+                let parent = self.dir(a);
+                Op::MakeDir { parent, name: self.free(parent, b), mode, caller: who }
             }
             OnNames::Symlink => {
                 let len = [3, 1, 40, 4095, 4096, 0][usize::from(c % 6)];
                 let target: Arc<[u8]> = vec![b't'; len].into();
-                Op::Symlink { parent: self.dir(a), name: name(b), target, caller: who }
+                let parent = self.dir(a);
+                Op::Symlink { parent, name: self.free(parent, b), target, caller: who }
             }
-            OnNames::Unlink => Op::Unlink { parent: self.dir(a), name: name(b) },
-            OnNames::RemoveDir => Op::RemoveDir { parent: self.dir(a), name: name(b) },
+            OnNames::Unlink => {
+                let parent = self.dir(a);
+                Op::Unlink { parent, name: self.taken(parent, b, |node| !node.is_directory()) }
+            }
+            OnNames::RemoveDir => {
+                let parent = self.dir(a);
+                Op::RemoveDir { parent, name: self.taken(parent, b, Node::is_directory) }
+            }
             OnNames::Rename => {
                 let modes = [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange];
                 let mode = choose(&modes, step.numbers[0] as u8 % 4);
-                let (to_parent, to_name) = (self.dir(c), name(d));
-                Op::Rename { parent: self.dir(a), name: name(b), to_parent, to_name, mode }
+                let (parent, to_parent, to_name) = (self.dir(a), self.dir(c), name(d));
+                let name = self.taken(parent, b, |_| true);
+                Op::Rename { parent, name, to_parent, to_name, mode }
             }
             OnNames::Link => {
-                Op::Link { ino: self.node(a), to_parent: self.dir(c), to_name: name(b) }
+                let to_parent = self.dir(c);
+                Op::Link { ino: self.file(a)?, to_parent, to_name: self.free(to_parent, b) }
             }
             OnNames::SetXattr => {
                 let modes = [XattrMode::Either, XattrMode::Create, XattrMode::Replace];
@@ -128,6 +170,7 @@ impl Player {
             OnNames::GetXattr => Op::GetXattr { ino: self.node(a), name: xattr_name(b) },
             OnNames::ListXattr => Op::ListXattr { ino: self.node(a) },
             OnNames::RemoveXattr => Op::RemoveXattr { ino: self.node(a), name: xattr_name(b) },
+            OnNames::OpenDir if self.is_full() => Op::Release { fh: self.any(a)? },
             OnNames::OpenDir => Op::OpenDir { ino: self.dir(a) },
             OnNames::StatFs => Op::StatFs,
         })
@@ -138,13 +181,15 @@ impl Player {
         let [a, b, c, d] = step.picks;
         let offset = self.offset(step.numbers[0]);
         Some(match verb {
+            OnFiles::Create if self.is_crowded() => self.removal(a)?,
+            OnFiles::Open | OnFiles::Create if self.is_full() => Op::Release { fh: self.any(a)? },
             OnFiles::Open => {
                 let flags = OpenFlags { truncate: c % 8 == 0, write: d % 8 != 0, ..RW };
                 Op::Open { ino: self.file(a)?, flags }
             }
             OnFiles::Create => {
                 let (parent, mode, who) = (self.dir(a), choose(&MODES, c), caller(d));
-                Op::Create { parent, name: name(b), mode, flags: RW, caller: who }
+                Op::Create { parent, name: self.free(parent, b), mode, flags: RW, caller: who }
             }
             OnFiles::Read => {
                 let len = self.len(step.numbers[1]) as u32;
@@ -216,7 +261,7 @@ impl Player {
         (number >> 8) % 24 * self.setting.unit + (number >> 16) % self.setting.unit
     }
 
-    fn known(&self, wanted: impl Fn(&vellum_core::model::Node) -> bool) -> Vec<Ino> {
+    fn known(&self, wanted: impl Fn(&Node) -> bool) -> Vec<Ino> {
         let tree = self.seat.model.tree();
         self.seat.model.known().filter(|ino| tree.get(*ino).is_some_and(&wanted)).collect()
     }
@@ -225,12 +270,33 @@ impl Player {
         choose(&self.known(|_| true), pick)
     }
 
+    /// A name that nothing has in a directory, mostly.
+    fn free(&self, parent: Ino, pick: u8) -> Name {
+        let tree = self.seat.model.tree();
+        let is_free = |at: &u8| {
+            let name = [b'a' + (pick % NAMES + at) % NAMES];
+            tree.entries(parent).all(|(taken, _)| **taken != name)
+        };
+        match (0..NAMES).find(is_free) {
+            Some(at) if pick < 224 => Name::from(&[b'a' + (pick % NAMES + at) % NAMES][..]),
+            Some(_) | None => name(pick),
+        }
+    }
+
+    /// A name that something of a kind has in a directory, mostly.
+    fn taken(&self, parent: Ino, pick: u8, wanted: impl Fn(&Node) -> bool) -> Name {
+        let tree = self.seat.model.tree();
+        let all = tree.entries(parent).filter(|(_, ino)| tree.get(*ino).is_some_and(&wanted));
+        let all: Vec<&Name> = all.map(|(name, _)| name).collect();
+        if all.is_empty() || pick >= 224 { name(pick) } else { choose(&all, pick).clone() }
+    }
+
     /// A directory, mostly.
     fn dir(&self, pick: u8) -> Ino {
         if pick >= 248 {
             return self.node(pick);
         }
-        choose(&self.known(vellum_core::model::Node::is_directory), pick)
+        choose(&self.known(Node::is_directory), pick)
     }
 
     /// A regular file, mostly.
@@ -257,6 +323,40 @@ impl Player {
         }
         let open = self.seat.model.open().filter(|(_, _, flags)| flags.is_some());
         let handles: Vec<Fh> = open.map(|(fh, ..)| fh).collect();
+        (!handles.is_empty()).then(|| choose(&handles, pick))
+    }
+
+    /// Whether there is so much that something has to go: long runs are to stay quick.
+    fn is_crowded(&self) -> bool {
+        self.seat.model.tree().iter().count() > INODES_MAX
+    }
+
+    /// The removal of something that can be removed.
+    fn removal(&self, pick: u8) -> Option<Op> {
+        let tree = self.seat.model.tree();
+        let mut all = Vec::new();
+        for parent in self.known(Node::is_directory) {
+            for (name, ino) in tree.entries(parent) {
+                let is_directory = tree.get(ino).is_some_and(Node::is_directory);
+                if !is_directory {
+                    all.push(Op::Unlink { parent, name: name.clone() });
+                } else if tree.entries(ino).next().is_none() {
+                    all.push(Op::RemoveDir { parent, name: name.clone() });
+                }
+            }
+        }
+        let at = usize::from(pick) % all.len().max(1);
+        (at < all.len()).then(|| all.swap_remove(at))
+    }
+
+    /// Whether so many handles are open that some have to go: what looks at everything needs a few.
+    fn is_full(&self) -> bool {
+        self.seat.model.open().count() >= HANDLES - 8
+    }
+
+    /// Any handle.
+    fn any(&self, pick: u8) -> Option<Fh> {
+        let handles: Vec<Fh> = self.seat.model.open().map(|(fh, ..)| fh).collect();
         (!handles.is_empty()).then(|| choose(&handles, pick))
     }
 

@@ -3,6 +3,7 @@
 use vellum_core::shapes::{StoreError, StoreRequest};
 
 use crate::choice::Choices;
+use crate::sites::Trouble;
 
 const MS: u64 = 1_000_000;
 
@@ -15,12 +16,21 @@ const ZOMBIE_NS: u64 = 400_000 * MS;
 pub struct Faults {
     /// The store asks for patience; begins a burst of up to `burst` more.
     pub throttled: u32,
+    /// The credentials are refused; begins a burst of up to `burst` more.
+    pub denied: u32,
     /// Longest burst of refusals.
     pub burst: u64,
+    /// A put finds the store full.
+    pub full: u32,
     /// The request never arrives, or never comes back though it changed nothing.
     pub unreachable: u32,
     /// The outcome of a put or delete is lost: never applied, applied, or applied later.
     pub ambiguous: u32,
+    /// A put arrives twice, as something between sends it again, and the second is answered: its
+    /// condition does not hold any more.
+    pub twice: u32,
+    /// Whether a put is refused for a while (409) when another one of its key is under way.
+    pub busy: bool,
     /// The body of a get does not match its checksum, and the store's client sees that.
     pub damaged: u32,
     /// The body of a get is wrong and nothing says so: only for objects named by their hash.
@@ -40,9 +50,13 @@ impl Faults {
     pub fn none() -> Self {
         Self {
             throttled: 0,
+            denied: 0,
             burst: 0,
+            full: 0,
             unreachable: 0,
             ambiguous: 0,
+            twice: 0,
+            busy: false,
             damaged: 0,
             wrong_bytes: 0,
             short_pages: 0,
@@ -56,14 +70,41 @@ impl Faults {
     pub fn rough() -> Self {
         Self {
             throttled: 40,
+            denied: 8,
             burst: 4,
+            full: 8,
             unreachable: 60,
             ambiguous: 100,
+            twice: 40,
+            busy: true,
             damaged: 40,
             wrong_bytes: 40,
             short_pages: 200,
             forgotten: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS, 80 * MS, 400 * MS, 4_000 * MS],
+        }
+    }
+
+    /// Some of these never, some twice as often, and some refusals most of the time, as drawn.
+    #[must_use]
+    pub fn swarm(self, choices: &Choices) -> Self {
+        let lane = choices.lane("faults");
+        let often = |rate: u32| rate * lane.pick(&[0, 1, 2]);
+        let mostly = |rate: u32| rate * [0, 1, 2, 80][lane.weighted(&[8, 8, 8, 1])];
+        Self {
+            throttled: often(self.throttled),
+            denied: mostly(self.denied),
+            burst: self.burst,
+            full: mostly(self.full),
+            unreachable: often(self.unreachable),
+            ambiguous: often(self.ambiguous),
+            twice: often(self.twice),
+            busy: self.busy && lane.index(2) == 1,
+            damaged: often(self.damaged),
+            wrong_bytes: often(self.wrong_bytes),
+            short_pages: often(self.short_pages),
+            forgotten: self.forgotten,
+            latency_ns: self.latency_ns,
         }
     }
 
@@ -167,6 +208,45 @@ pub(super) enum Fate {
     Shortened,
     /// Answered as if it were applied, and nothing of it is left.
     Forgotten,
+    /// Applied, and once more before it is answered with what came of that.
+    Twice,
+    /// Not applied: another put of the key is under way.
+    Busy,
+}
+
+impl Fate {
+    /// Whether it is applied at some time.
+    pub(super) fn is_applied(&self) -> bool {
+        !matches!(self, Self::Refused(_) | Self::Busy | Self::Lost(None))
+    }
+
+    /// What goes wrong, if anything does that mounts can meet.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        Some(match self {
+            Self::Answered | Self::Shortened | Self::Forgotten => return None,
+            Self::Refused(error) => match error {
+                StoreError::Throttled => Trouble::Patience,
+                StoreError::Unreachable => Trouble::Unreachable,
+                StoreError::Denied => Trouble::Denied,
+                StoreError::NoSpace => Trouble::Full,
+                StoreError::NotFound => Trouble::Missing,
+                StoreError::Damaged => Trouble::Damaged,
+                StoreError::Exists
+                | StoreError::Mismatch
+                | StoreError::Ambiguous
+                | StoreError::NoBucket
+                | StoreError::Unsupported => return None,
+            },
+            Self::Lost(None) => Trouble::LostNever,
+            Self::Lost(Some(Lateness::Before)) => Trouble::LostBefore,
+            Self::Lost(Some(Lateness::After(_))) => Trouble::LostLater,
+            Self::Spoiled(Spoil::Flip(_)) => Trouble::BitTurned,
+            Self::Spoiled(Spoil::Cut(_)) => Trouble::CutShort,
+            Self::Spoiled(Spoil::Longer) => Trouble::TooLong,
+            Self::Twice => Trouble::Twice,
+            Self::Busy => Trouble::Busy,
+        })
+    }
 }
 
 /// When a put is applied whose answer is lost.
@@ -202,7 +282,16 @@ impl Spoil {
 
 /// Refusals still to come in the running burst.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Burst(u64);
+pub(super) struct Burst {
+    left: u64,
+    is_denied: bool,
+}
+
+impl Burst {
+    fn refusal(&self) -> Fate {
+        Fate::Refused(if self.is_denied { StoreError::Denied } else { StoreError::Throttled })
+    }
+}
 
 /// A put goes well, or its answer is lost, or it fails, or it is applied long after its sender gave
 /// up on it.
@@ -226,13 +315,15 @@ pub(super) fn draw(
     request: &StoreRequest,
     choices: &Choices,
 ) -> Fate {
-    if burst.0 > 0 {
-        burst.0 -= 1;
-        return Fate::Refused(StoreError::Throttled);
+    if burst.left > 0 {
+        burst.left -= 1;
+        return burst.refusal();
     }
-    if choices.chance(faults.throttled) {
-        burst.0 = choices.below(faults.burst + 1);
-        return Fate::Refused(StoreError::Throttled);
+    for (is_denied, rate) in [(false, faults.throttled), (true, faults.denied)] {
+        if choices.chance(rate) {
+            *burst = Burst { left: choices.below(faults.burst + 1), is_denied };
+            return burst.refusal();
+        }
     }
     if choices.chance(faults.unreachable) {
         return Fate::Refused(StoreError::Unreachable);
@@ -243,16 +334,11 @@ pub(super) fn draw(
         {
             Fate::Forgotten
         }
-        StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
-            if !choices.chance(faults.ambiguous) {
-                return Fate::Answered;
-            }
-            Fate::Lost(match choices.index(3) {
-                0 => None,
-                1 => Some(Lateness::Before),
-                _ => Some(Lateness::After(choices.below(60_000) * MS)),
-            })
+        StoreRequest::Put { .. } if choices.chance(faults.full) => {
+            Fate::Refused(StoreError::NoSpace)
         }
+        StoreRequest::Put { .. } if choices.chance(faults.twice) => Fate::Twice,
+        StoreRequest::Put { .. } | StoreRequest::Delete { .. } => lost(faults, choices),
         StoreRequest::Get { key, .. } => {
             if choices.chance(faults.damaged) {
                 return Fate::Refused(StoreError::Damaged);
@@ -269,4 +355,16 @@ pub(super) fn draw(
         StoreRequest::List { .. } if choices.chance(faults.short_pages) => Fate::Shortened,
         StoreRequest::List { .. } | StoreRequest::Head { .. } => Fate::Answered,
     }
+}
+
+/// What becomes of a change whose answer may be lost.
+fn lost(faults: &Faults, choices: &Choices) -> Fate {
+    if !choices.chance(faults.ambiguous) {
+        return Fate::Answered;
+    }
+    Fate::Lost(match choices.index(3) {
+        0 => None,
+        1 => Some(Lateness::Before),
+        _ => Some(Lateness::After(choices.below(60_000) * MS)),
+    })
 }

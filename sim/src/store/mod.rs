@@ -17,6 +17,10 @@ use faults::{Burst, Fate, Lateness};
 pub use objects::{Objects, Refusal};
 
 use crate::choice::Choices;
+use crate::sites::{self, Site, Trouble};
+
+/// What takes so long takes long.
+const SLOW_NS: u64 = 1_000_000_000;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +35,52 @@ pub enum Happening {
     Answer(Flight),
 }
 
+/// What the sender of a request is told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What came of it.
+    pub outcome: StoreOutcome,
+    /// What mounts ask so, and what went wrong with it.
+    pub(crate) met: Option<(sites::Asked, Option<Trouble>)>,
+}
+
+impl Told {
+    /// What its sender has to go on from, if it lives.
+    pub(crate) fn site(&self, is_alive: bool) -> Option<Site> {
+        let (asked, trouble) = self.met?;
+        let trouble = if is_alive { trouble } else { Some(Trouble::SenderDies) };
+        trouble.map(|trouble| Site::of_store(asked, trouble))
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Under {
     request: StoreRequest,
     asked: Asked,
     fate: Fate,
+    latency_ns: u64,
     outcome: Option<StoreOutcome>,
     happenings_left: u32,
+}
+
+impl Under {
+    fn met(&self, outcome: &StoreOutcome) -> Option<(sites::Asked, Option<Trouble>)> {
+        let asked = sites::asked(&self.request)?;
+        let is_refused =
+            matches!(outcome, StoreOutcome::Failed(StoreError::Exists | StoreError::Mismatch));
+        let is_slow = self.latency_ns >= SLOW_NS;
+        let trouble = self.fate.trouble();
+        let trouble = trouble.or(is_refused.then_some(Trouble::Exists));
+        Some((asked, trouble.or(is_slow.then_some(Trouble::Slow))))
+    }
+}
+
+/// What goes wrong, put by for a while.
+#[derive(Debug)]
+pub(crate) struct Troubles {
+    faults: Faults,
+    arranged: Vec<Arranged>,
+    burst: Burst,
 }
 
 /// An object store in memory, whose requests take time and go wrong.
@@ -101,6 +144,21 @@ impl SimStore {
         self.injected
     }
 
+    /// Lets what comes go well until [`Self::go_on`].
+    pub(crate) fn spare(&mut self) -> Troubles {
+        let faults = std::mem::replace(&mut self.faults, Faults::none());
+        Troubles {
+            faults,
+            arranged: std::mem::take(&mut self.arranged),
+            burst: std::mem::take(&mut self.burst),
+        }
+    }
+
+    /// Goes on with what was spared.
+    pub(crate) fn go_on(&mut self, troubles: Troubles) {
+        Troubles { faults: self.faults, arranged: self.arranged, burst: self.burst } = troubles;
+    }
+
     /// Ends all faults: what is under way ends as drawn, what comes goes well.
     pub fn heal(&mut self) {
         self.faults = Faults::none();
@@ -116,7 +174,7 @@ impl SimStore {
         let flight = self.next;
         self.next = Flight(flight.0 + 1);
         let decided = faults::arranged(&mut self.arranged, &request);
-        let decided = decided.or_else(|| self.decided(&request));
+        let decided = decided.or_else(|| self.decided(&request)).or_else(|| self.busy(&request));
         let fate = decided.unwrap_or_else(|| {
             faults::draw(&self.faults, &mut self.burst, &request, &self.choices)
         });
@@ -126,10 +184,14 @@ impl SimStore {
         let within = now_ns + self.choices.below(latency + 1);
         let mut happenings = vec![(answer_at, Happening::Answer(flight))];
         let apply_at = match &fate {
-            Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => Some(within),
-            Fate::Lost(Some(Lateness::Before)) => Some(within),
+            Fate::Answered
+            | Fate::Spoiled(_)
+            | Fate::Shortened
+            | Fate::Forgotten
+            | Fate::Twice
+            | Fate::Lost(Some(Lateness::Before)) => Some(within),
             Fate::Lost(Some(Lateness::After(ns))) => Some(answer_at + ns),
-            Fate::Lost(None) | Fate::Refused(_) => None,
+            Fate::Lost(None) | Fate::Refused(_) | Fate::Busy => None,
         };
         if fate != Fate::Answered {
             self.injected += 1;
@@ -138,7 +200,9 @@ impl SimStore {
             happenings.insert(0, (at, Happening::Apply(flight)));
         }
         let happenings_left = happenings.len() as u32;
-        self.flights.insert(flight, Under { request, asked, fate, outcome: None, happenings_left });
+        let under =
+            Under { request, asked, fate, latency_ns: latency, outcome: None, happenings_left };
+        self.flights.insert(flight, under);
         happenings
     }
 
@@ -146,14 +210,13 @@ impl SimStore {
     ///
     /// # Panics
     /// When it was not announced by `begin`, or happened before.
-    pub fn happen(&mut self, happening: Happening) -> Option<StoreOutcome> {
+    pub fn happen(&mut self, happening: Happening) -> Option<Told> {
         let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
         let mut under = self.flights.remove(&flight).expect("announced, and not yet over");
         under.happenings_left -= 1;
         let told = match happening {
             Happening::Apply(_) => {
-                let outcome = self.objects.apply(&under.request);
-                self.refs_moved += u64::from(moves_ref(&under.request, &outcome));
+                let outcome = self.apply(&under.request);
                 if let (Fate::Forgotten, StoreRequest::Put { key, .. }) =
                     (&under.fate, &under.request)
                     && matches!(outcome, StoreOutcome::Stored { .. })
@@ -163,15 +226,39 @@ impl SimStore {
                 under.outcome = Some(outcome);
                 None
             }
-            Happening::Answer(_) => Some(answer(&under, &self.choices)),
+            Happening::Answer(_) => {
+                if under.fate == Fate::Twice {
+                    under.outcome = Some(self.apply(&under.request));
+                }
+                let outcome = answer(&under, &self.choices);
+                self.counts.answered(under.asked, &outcome);
+                Some(Told { met: under.met(&outcome), outcome })
+            }
         };
-        if let Some(outcome) = &told {
-            self.counts.answered(under.asked, outcome);
-        }
         if under.happenings_left > 0 {
             self.flights.insert(flight, under);
         }
         told
+    }
+
+    fn apply(&mut self, request: &StoreRequest) -> StoreOutcome {
+        let outcome = self.objects.apply(request);
+        self.refs_moved += u64::from(moves_ref(request, &outcome));
+        outcome
+    }
+
+    /// A put has to wait while another one of its key is under way.
+    fn busy(&self, request: &StoreRequest) -> Option<Fate> {
+        let StoreRequest::Put { key, .. } = request else { return None };
+        if !self.faults.busy {
+            return None;
+        }
+        let is_other = |under: &Under| {
+            let is_put =
+                matches!(&under.request, StoreRequest::Put { key: other, .. } if other == key);
+            is_put && under.outcome.is_none() && under.fate.is_applied()
+        };
+        self.flights.values().any(is_other).then_some(Fate::Busy)
     }
 
     /// Lets `case` decide what becomes of each put, until one goes wrong.
@@ -213,7 +300,10 @@ fn answer(under: &Under, choices: &Choices) -> StoreOutcome {
     let outcome = match &under.fate {
         Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
-        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => &under.outcome,
+        Fate::Busy => return StoreOutcome::Failed(StoreError::Throttled),
+        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten | Fate::Twice => {
+            &under.outcome
+        }
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
     if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {

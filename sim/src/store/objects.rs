@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use vellum_core::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreRequest};
 
+use crate::world::Trace;
+
 /// Most bytes of a key, as on S3.
 const KEY_MAX_BYTES: usize = 1024;
 
@@ -18,7 +20,8 @@ pub enum Refusal {
     Gone,
 }
 
-/// Objects by key. Every put makes an identity that was never seen before.
+/// Objects by key. Every put makes an identity that was never seen before, unless the store is one
+/// whose identities are made of the bytes alone, as S3's often are.
 #[derive(Clone, Debug)]
 pub struct Objects {
     bodies: BTreeMap<Key, (Vec<u8>, Etag)>,
@@ -29,10 +32,10 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// An empty store. `form` changes how its identities look; if it is odd, it keeps no checksums.
+    /// An empty store. `form` changes how its identities look; in half of them it keeps no checksums.
     #[must_use]
     pub fn new(form: u64) -> Self {
-        Self { bodies: BTreeMap::new(), made: 0, form, keeps_sums: form.is_multiple_of(2) }
+        Self { bodies: BTreeMap::new(), made: 0, form, keeps_sums: form / 4 % 2 == 0 }
     }
 
     /// Whether it keeps checksums from now on.
@@ -99,7 +102,7 @@ impl Objects {
 
     /// Puts a body, under any key and whatever is there.
     pub fn put(&mut self, key: &str, body: Vec<u8>) -> Etag {
-        let etag = self.identity();
+        let etag = self.identity(&body);
         self.bodies.insert(key.to_owned(), (body, etag.clone()));
         etag
     }
@@ -152,12 +155,23 @@ impl Objects {
         self.bodies.get(key).ok_or(StoreError::NotFound)
     }
 
-    fn identity(&mut self) -> Etag {
+    /// Whether a body that comes back brings its identity with it.
+    #[must_use]
+    pub fn identities_come_back(&self) -> bool {
+        self.form % 4 == 3
+    }
+
+    fn identity(&mut self, body: &[u8]) -> Etag {
         self.made += 1;
-        match self.form % 3 {
+        match self.form % 4 {
             0 => format!("\"{:032x}\"", u128::from(self.made) << 64 | u128::from(self.form)),
             1 => format!("{}-{:x}", self.made, self.form),
-            _ => format!("W{:x}.{:x}", self.form, self.made),
+            2 => format!("W{:x}.{:x}", self.form, self.made),
+            _ => {
+                let mut of_bytes = Trace::default();
+                of_bytes.bytes(body);
+                format!("\"{:016x}\"", of_bytes.value())
+            }
         }
         .into()
     }

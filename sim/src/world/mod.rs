@@ -16,6 +16,7 @@ use vellum_core::words::{EffectId, Errno, Now, Ticket, Time, TimerId};
 pub use trace::Trace;
 
 use crate::choice::Choices;
+use crate::sites::Sites;
 use crate::store::{Flight, Happening, SimStore};
 
 /// Most events of one run until quiet: more is a loop that never ends.
@@ -92,6 +93,8 @@ struct Resident<A> {
 pub struct World<A: Actor> {
     /// The store they share.
     pub store: SimStore,
+    /// Rare things that have happened.
+    pub sites: Sites,
     choices: Choices,
     time_ns: u64,
     wall: Time,
@@ -116,6 +119,7 @@ impl<A: Actor> World<A> {
     pub fn new(choices: &Choices) -> Self {
         Self {
             store: SimStore::new(choices.lane("store")),
+            sites: Sites::default(),
             choices: choices.lane("world"),
             time_ns: 0,
             wall: Time { ns: 0 },
@@ -380,14 +384,17 @@ impl<A: Actor> World<A> {
             let seen = watch(&self.store);
             self.seen_wrong = self.seen_wrong.take().or(seen.err());
         }
-        let Some(outcome) = told else {
+        let Some(told) = told else {
             self.trace.number(flight.0);
             return;
         };
         let Some((id, effect)) = self.flights.remove(&flight) else {
             unreachable!("each flight is answered once")
         };
-        if self.complete(id, effect) {
+        let is_alive = self.complete(id, effect);
+        told.site(is_alive).into_iter().for_each(|site| self.sites.reach(site));
+        let outcome = told.outcome;
+        if is_alive {
             self.trace.outcome(&outcome);
             self.tell(11, (id, effect), || {
                 format!("{}> completed {} {}", id.0, effect.0, text::outcome(&outcome))

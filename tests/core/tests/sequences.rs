@@ -1,11 +1,11 @@
 //! Random games: the machine does what the model does, errno exact, under every fault.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vellum_sim::choice::{Choices, Exhaustive};
 use vellum_sim::play::{CANARY, CASE, GAMES, Game, Ran, SMALL};
+use vellum_sim::sites::Sites;
 
 /// How many times as many seeds the long tier takes, and how many times fewer a look at a mutant.
 const LONG: u64 = 20;
@@ -32,18 +32,18 @@ fn at_least(count: u64) -> u64 {
 
 /// Plays a game from each seed, on two threads, until one ends badly; what the runs reached.
 #[track_caller]
-fn holds(name: &str, seeds: Range<u64>) -> BTreeMap<&'static str, u64> {
+fn holds(name: &str, seeds: Range<u64>) -> Sites {
     let game = Game::named(name).unwrap();
     let seeds = all_of(seeds);
     let share = (seeds.end - seeds.start).div_ceil(2);
     let play = |seeds: Range<u64>| {
-        let mut sites = BTreeMap::new();
+        let mut sites = Sites::default();
         for seed in seeds {
             let ran = game.run_seed(seed, TRIES).map_err(|(tape, red)| {
                 let history = red.history.join("\n");
                 format!("seed {seed}, {tape:?}\n{history}\n{}", red.why)
             })?;
-            ran.sites.iter().for_each(|(site, count)| *sites.entry(*site).or_insert(0) += count);
+            sites.add(&ran.sites);
         }
         Ok::<_, String>(sites)
     };
@@ -51,10 +51,9 @@ fn holds(name: &str, seeds: Range<u64>) -> BTreeMap<&'static str, u64> {
     std::thread::scope(|scope| {
         let middle = seeds.start + share;
         let both = [seeds.start..middle, middle..seeds.end].map(|s| scope.spawn(move || play(s)));
-        let mut all = BTreeMap::new();
+        let mut all = Sites::default();
         for outcome in both.map(|one| one.join().unwrap()) {
-            let sites = outcome.unwrap_or_else(|why| panic!("{why}"));
-            sites.iter().for_each(|(site, count)| *all.entry(*site).or_insert(0) += count);
+            all.add(&outcome.unwrap_or_else(|why| panic!("{why}")));
         }
         all
     })
@@ -100,14 +99,41 @@ fn requests_that_overlap_have_an_order() {
     holds("overlap", 900_000..900_500);
 }
 
+/// How commits end while something is changed.
+const CHANGED: [&str; 4] = [
+    "a commit is published that something changed beside",
+    "a commit fails that something changed beside",
+    "a commit loses to somebody else, and something changed beside",
+    "a commit's outcome stays unknown, and something changed beside",
+];
+
+/// What happens to mounts of one branch; the last three only where the store fails.
+const TURNS: [&str; 9] = [
+    "a commit is published while another mount has one under way",
+    "a commit loses to another mount's",
+    "a mount dies with a commit under way that is published",
+    "a mount dies with a commit under way that is not",
+    "all mounts die at once",
+    "a commit says that nothing has changed",
+    "a commit's outcome stays unknown, and it was published",
+    "a commit's outcome stays unknown, and it was not",
+    "a commit fails, and the mount goes on",
+];
+
+/// These were all reached so often.
+#[track_caller]
+fn reaches(reached: &Sites, count: u64, names: impl Iterator<Item = &'static str>) {
+    for name in names {
+        let reached = reached.named(name).expect("it is listed");
+        assert!(reached >= at_least(count), "{reached} times: {name}");
+    }
+}
+
 #[test]
 fn commits_take_what_was_there_at_the_cut_and_lose_nothing() {
     let reached = holds("during", 1_000_000..1_001_000);
     // Each way to end, often, with changes since the cut.
-    assert!(
-        reached.len() == 4 && reached.values().all(|count| *count >= at_least(100)),
-        "{reached:?}"
-    );
+    reaches(&reached, 100, CHANGED.into_iter());
 }
 
 #[test]
@@ -124,17 +150,14 @@ fn of_two_mounts_that_commit_one_wins_whatever_the_store_loses() {
 fn up_to_four_mounts_lose_nothing_of_each_other() {
     let reached = holds("many", 1_100_000..1_102_000);
     // Nothing fails here: outcomes are known.
-    let reached = reached.values().filter(|count| **count >= at_least(5)).count();
-    assert_eq!(reached, if at_least(1) == 0 { 8 } else { 6 });
+    reaches(&reached, 5, TURNS[..6].iter().copied());
+    assert_eq!(TURNS[6..].iter().filter_map(|turn| reached.named(turn)).sum::<u64>(), 0);
 }
 
 #[test]
 fn up_to_four_mounts_lose_nothing_of_each_other_whatever_the_store_loses() {
     let reached = holds("many-faults", 1_200_000..1_202_000);
-    assert!(
-        reached.len() == 9 && reached.values().all(|count| *count >= at_least(5)),
-        "{reached:?}"
-    );
+    reaches(&reached, 5, TURNS.into_iter());
 }
 
 /// All of them, unless the run is to be short.
@@ -147,8 +170,7 @@ fn small_cases_end_well() {
         let Some(end) = all.play(|choices| SMALL.run(choices)) else { break };
         count += 1;
         let ran = end.unwrap_or_else(|red| panic!("case {count}: {}", red.why));
-        died +=
-            ran.sites.get("a mount dies with a commit under way that is published").unwrap_or(&0);
+        died += ran.sites.named("a mount dies with a commit under way that is published").unwrap();
     }
     assert!(count >= at_least(60_000) && died >= at_least(10_000), "{count}, {died}");
 }

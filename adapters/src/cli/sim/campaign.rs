@@ -1,7 +1,6 @@
 //! Many runs on several threads, and what came of them.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use vellum_sim::choice::{Choices, Tape};
 use vellum_sim::play::{Game, Ran, Red};
+use vellum_sim::sites::Sites;
 
 use super::TRIES;
 
@@ -73,7 +73,7 @@ pub(super) struct Campaign {
     pub(super) runs: AtomicU64,
     pub(super) requests: AtomicU64,
     tallies: Mutex<Vec<Tally>>,
-    sites: Mutex<BTreeMap<&'static str, u64>>,
+    sites: Mutex<Sites>,
     found: Mutex<Vec<Found>>,
 }
 
@@ -86,7 +86,6 @@ impl Campaign {
     ) -> Arc<Self> {
         let name = |game: &Game| Tally { name: game.name, ..Tally::default() };
         let tallies = Mutex::new(games.iter().map(name).collect());
-        let sites = games.iter().flat_map(|game| game.sites).map(|site| (*site, 0)).collect();
         Arc::new(Self {
             first,
             seeds,
@@ -96,7 +95,7 @@ impl Campaign {
             runs: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             tallies,
-            sites: Mutex::new(sites),
+            sites: Mutex::default(),
             found: Mutex::new(Vec::new()),
             games,
         })
@@ -117,7 +116,8 @@ impl Campaign {
         self.tallies.lock().clone()
     }
 
-    pub(super) fn sites(&self) -> BTreeMap<&'static str, u64> {
+    /// How often rare things were reached.
+    pub(super) fn sites(&self) -> Sites {
         self.sites.lock().clone()
     }
 
@@ -142,8 +142,7 @@ impl Campaign {
                 self.runs.fetch_add(1, Ordering::Relaxed);
                 self.requests.fetch_add(ran.requests, Ordering::Relaxed);
                 self.tallies.lock()[at].add(&ran);
-                let mut sites = self.sites.lock();
-                ran.sites.iter().for_each(|(site, count)| *sites.entry(site).or_default() += count);
+                self.sites.lock().add(&ran.sites);
             }
             Err((tape, red)) => {
                 let mut found = self.found.lock();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red, SMALL};
+use vellum_sim::sites::Sites;
 
 use super::running::{LAST_WORDS, finish, runtime};
 use super::text::{count, number};
@@ -58,6 +59,9 @@ struct RunArgs {
     /// The first seed
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     first: u64,
+    /// Steps of each run, in games that have steps [default: 60; 160 with several mounts]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
     /// Play for so long instead, in seconds
     #[arg(long, value_name = "SECONDS", conflicts_with = "seeds")]
     seconds: Option<u64>,
@@ -119,6 +123,10 @@ struct BenchArgs {
     /// Games to play
     #[arg(value_name = "GAME", value_parser = parse_game, default_value = "many-faults")]
     games: Vec<Game>,
+    /// Steps of each run, in games that have steps
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
     /// For so long
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
@@ -180,13 +188,19 @@ fn all_if_none(games: Vec<Game>) -> Vec<Game> {
     if games.is_empty() { GAMES.to_vec() } else { games }
 }
 
+fn of_steps(games: Vec<Game>, steps: Option<u32>) -> Vec<Game> {
+    let Some(steps) = steps else { return games };
+    games.into_iter().map(|game| game.of_steps(steps as usize).unwrap_or(game)).collect()
+}
+
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn run(args: RunArgs) -> Result<Exit, CliError> {
     let seeds = args.seconds.is_none().then_some(args.seeds);
-    let campaign = Campaign::new(all_if_none(args.games), args.first, seeds, args.twice);
+    let campaign =
+        Campaign::new(of_steps(all_if_none(args.games), args.steps), args.first, seeds, args.twice);
     tape_file::make(&args.keep)?;
     let played = play(&campaign, args.jobs.unwrap_or_else(cpus), args.seconds, args.json);
     // Broken off or not, what was found is kept.
@@ -204,7 +218,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
         };
         print_json(&json!({
             "games": campaign.tallies().iter().map(tally_json).collect::<Vec<_>>(),
-            "sites": campaign.sites(), "seconds": seconds,
+            "sites": sites_json(&campaign.sites()), "seconds": seconds,
             "red": kept.iter().map(red).collect::<Vec<_>>(),
         }))?;
     } else {
@@ -264,6 +278,10 @@ fn tally_json(tally: &Tally) -> Value {
         "trace": format!("{:016x}", tally.trace)})
 }
 
+fn sites_json(sites: &Sites) -> Value {
+    sites.listed().map(|(site, count)| (site.to_string(), json!(count))).collect()
+}
+
 fn run_text(campaign: &Campaign, seconds: f64) -> String {
     let line = |tally: &Tally| {
         format!(
@@ -275,9 +293,9 @@ fn run_text(campaign: &Campaign, seconds: f64) -> String {
     };
     let tallies = campaign.tallies();
     let mut text: String = tallies.iter().map(line).collect();
-    for (site, count) in campaign.sites() {
-        text.push_str(&format!("{:>14} times {site}\n", number(count)));
-    }
+    let sites = campaign.sites();
+    let (all, reached) = (sites.listed().count(), sites.listed().filter(|(_, n)| *n > 0).count());
+    text.push_str(&format!("{reached} of {all} rare things have happened (--json names them)\n"));
     let virtually = tallies.iter().map(Tally::seconds).sum::<f64>() as u64;
     text.push_str(&format!(
         "{}, {}, {} virtual seconds in {seconds:.1} s\n",
@@ -354,7 +372,7 @@ fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
 }
 
 fn bench(args: BenchArgs) -> Result<Exit, CliError> {
-    let campaign = Campaign::new(args.games, 1, None, false);
+    let campaign = Campaign::new(of_steps(args.games, Some(args.steps)), 1, None, false);
     let jobs = args.jobs.max(1);
     let seconds = play(&campaign, jobs, Some(args.seconds), args.json)?;
     if let Some(found) = campaign.found().first() {
