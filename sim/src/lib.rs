@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choice;
+pub mod disk;
 pub mod mount;
 pub mod play;
 pub mod sites;
