@@ -2,6 +2,7 @@
 //! the simulated store.
 
 use std::collections::BTreeMap;
+use std::hash::Hash as _;
 use std::sync::Arc;
 
 use vellum_core::conc::{Fast, Shared, Slow};
@@ -18,7 +19,7 @@ use vellum_core::words::{Errno, Ino, Limits, Now, Time};
 
 use crate::store::contract::{get, put};
 use crate::store::{Objects, SimStore};
-use crate::world::{Actor, ActorId, World};
+use crate::world::{Actor, ActorId, Trace, World};
 
 /// The branch that mounts of a world are on.
 const BRANCH: &str = "main";
@@ -42,6 +43,11 @@ impl Actor for Mounted {
 
     fn run(job: Job) -> Product {
         job.run()
+    }
+
+    fn digest(&self, into: &mut Trace) {
+        self.machine.holdings().hash(into);
+        self.shared.memory_bytes().hash(into);
     }
 }
 

@@ -216,7 +216,7 @@ impl Assembler {
             Content::Big(file) => {
                 let (size, pieces) = (file.size(), Vec::new());
                 let draft = FileDraft { ino, meta, place, size, pieces, missing: 1 };
-                self.bytes = self.bytes.saturating_add(size);
+                self.bytes = self.bytes.wrapping_add(size);
                 let id = self.draft();
                 self.files.insert(id, draft);
                 self.work.push_back(Work::Big { draft: id, file, known: earlier.known });
@@ -226,7 +226,7 @@ impl Assembler {
     }
 
     fn small_file(&mut self, mut file: FileDraft, parts: Vec<Part>, known: &Known) {
-        self.bytes = self.bytes.saturating_add(file.size);
+        self.bytes = self.bytes.wrapping_add(file.size);
         let id = self.draft();
         let mut to_pack = Vec::new();
         for part in parts {

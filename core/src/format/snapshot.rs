@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub next_ino: Ino,
     /// Inodes of the tree, the root included: a claim, never the size of an allocation.
     pub files: u64,
-    /// Sizes of its files together: a claim, never the size of an allocation.
+    /// Sizes of its files together, modulo 2^64: a claim, never the size of an allocation.
     pub bytes: u64,
 }
 

@@ -90,7 +90,11 @@ impl Player {
         self.seat.streams.clear();
         let reply = self.send(&Op::Status, false);
         match reply {
-            Ok(Reply::Status(status)) if !status.dirty => self.without_faults(Self::walk),
+            Ok(Reply::Status(status)) if !status.dirty => self.without_faults(|player| {
+                // What is being loaded may fail yet.
+                player.world.run_until_quiet();
+                player.walk()
+            }),
             other => Err(format!("after all was taken back: {other:?}")),
         }
     }

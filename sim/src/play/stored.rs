@@ -53,7 +53,7 @@ pub(super) fn check_snapshot(
         files: BTreeMap::new(),
     };
     walk.inode(&snapshot.root)?;
-    let bytes: u64 = walk.files.values().map(|file| file.size).fold(0, u64::saturating_add);
+    let bytes: u64 = walk.files.values().map(|file| file.size).fold(0, u64::wrapping_add);
     if (snapshot.files, snapshot.bytes) != (walk.inodes.len() as u64, bytes) {
         let (inodes, claims) = (walk.inodes.len(), (snapshot.files, snapshot.bytes));
         return Err(format!("{inodes} inodes, {bytes} bytes; the snapshot says {claims:?}"));

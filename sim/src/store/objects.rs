@@ -35,7 +35,7 @@ impl Objects {
     /// An empty store. `form` changes how its identities look; in half of them it keeps no checksums.
     #[must_use]
     pub fn new(form: u64) -> Self {
-        Self { bodies: BTreeMap::new(), made: 0, form, keeps_sums: form / 4 % 2 == 0 }
+        Self { bodies: BTreeMap::new(), made: 0, form, keeps_sums: (form / 4).is_multiple_of(2) }
     }
 
     /// Whether it keeps checksums from now on.

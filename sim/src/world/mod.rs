@@ -33,6 +33,8 @@ pub trait Actor {
     fn step(&mut self, now: Now, input: Input<Self::Product>, out: &mut Effects<Self::Job>);
     /// Runs a job: pure work.
     fn run(job: Self::Job) -> Self::Product;
+    /// What there is to know of its state in few numbers.
+    fn digest(&self, into: &mut Trace);
 }
 
 /// One of the actors of a world.
@@ -319,7 +321,9 @@ impl<A: Actor> World<A> {
     fn input(&mut self, id: ActorId, input: Input<A::Product>) {
         let now = self.now();
         let mut out = Vec::new();
-        self.resident(id).actor.step(now, input, &mut out);
+        let Some(resident) = self.residents.get_mut(&id) else { unreachable!("it lives here") };
+        resident.actor.step(now, input, &mut out);
+        resident.actor.digest(&mut self.trace);
         self.perform(id, out);
     }
 

@@ -66,6 +66,8 @@ impl Actor for Toy {
     fn run(job: u64) -> u64 {
         job * 2
     }
+
+    fn digest(&self, _into: &mut Trace) {}
 }
 
 fn op() -> Op {

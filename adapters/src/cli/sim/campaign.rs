@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use vellum_sim::choice::{Choices, Tape};
@@ -17,32 +18,56 @@ use super::TRIES;
 /// Runs that ended badly after which no more are looked for.
 const FOUND_MAX: usize = 8;
 
+/// Which runs are to be played.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) games: Vec<Game>,
+    /// The first seed.
+    pub(super) first: u64,
+    /// Runs of each game, if that is known beforehand.
+    pub(super) seeds: Option<u64>,
+    /// Steps of each run, in games that have steps.
+    pub(super) steps: Option<u32>,
+}
+
 /// What the runs of one game came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tally {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) runs: u64,
     pub(super) requests: u64,
     pub(super) changes: u64,
     pub(super) refused: u64,
+    /// Virtual seconds.
+    #[serde(rename = "virtual_seconds")]
+    pub(super) seconds: u64,
     /// Sum of the traces of all runs: the same for the same runs, whatever their order.
+    #[serde(with = "hex")]
     pub(super) trace: u64,
-    time_ns: u128,
+}
+
+/// Numbers of 64 bits are more than what reads JSON elsewhere can hold.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{number:016x}"))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(from)?;
+        u64::from_str_radix(&text, 16).map_err(de::Error::custom)
+    }
 }
 
 impl Tally {
-    /// Virtual seconds.
-    pub(super) fn seconds(&self) -> f64 {
-        self.time_ns as f64 / 1e9
-    }
-
     fn add(&mut self, ran: &Ran) {
         self.runs += 1;
         self.requests += ran.requests;
         self.changes += ran.changes;
         self.refused += ran.refused;
         self.trace = self.trace.wrapping_add(ran.trace);
-        self.time_ns += u128::from(ran.time_ns);
+        self.seconds += ran.time_ns / 1_000_000_000;
     }
 }
 
@@ -66,7 +91,8 @@ impl Found {
 pub(super) struct Campaign {
     games: Vec<Game>,
     first: u64,
-    seeds: Option<u64>,
+    /// How many of each game.
+    seeds: AtomicU64,
     is_twice: bool,
     next: AtomicU64,
     is_stopped: AtomicBool,
@@ -78,17 +104,16 @@ pub(super) struct Campaign {
 }
 
 impl Campaign {
-    pub(super) fn new(
-        games: Vec<Game>,
-        first: u64,
-        seeds: Option<u64>,
-        is_twice: bool,
-    ) -> Arc<Self> {
-        let name = |game: &Game| Tally { name: game.name, ..Tally::default() };
+    pub(super) fn new(plan: &Plan, is_twice: bool) -> Arc<Self> {
+        let of_steps = |game: &Game| {
+            plan.steps.and_then(|steps| game.of_steps(steps as usize)).unwrap_or(*game)
+        };
+        let games: Vec<Game> = plan.games.iter().map(of_steps).collect();
+        let name = |game: &Game| Tally { name: game.name.into(), ..Tally::default() };
         let tallies = Mutex::new(games.iter().map(name).collect());
         Arc::new(Self {
-            first,
-            seeds,
+            first: plan.first,
+            seeds: AtomicU64::new(plan.seeds.unwrap_or(u64::MAX)),
             is_twice,
             next: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
@@ -105,6 +130,17 @@ impl Campaign {
     pub(super) fn start(self: &Arc<Self>, runtime: &Runtime) -> JoinHandle<()> {
         let campaign = Arc::clone(self);
         runtime.spawn_blocking(move || while campaign.play_one() {})
+    }
+
+    /// Plays as many runs of each game as of the one that has most, and no more.
+    pub(super) fn round_off(&self) {
+        let begun = self.next.load(Ordering::Relaxed).div_ceil(self.games.len() as u64);
+        self.seeds.fetch_min(begun, Ordering::Relaxed);
+    }
+
+    /// How many runs of each game were to be played.
+    pub(super) fn seeds(&self) -> u64 {
+        self.seeds.load(Ordering::Relaxed)
     }
 
     /// Lets the runs that are played end, and no other begin.
@@ -133,7 +169,7 @@ impl Campaign {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let games = self.games.len() as u64;
         let (at, round) = ((turn % games) as usize, turn / games);
-        if self.seeds.is_some_and(|seeds| round >= seeds) {
+        if round >= self.seeds() {
             return false;
         }
         let (game, seed) = (self.games[at], self.first.wrapping_add(round));

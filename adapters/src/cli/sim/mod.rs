@@ -2,6 +2,7 @@
 
 mod campaign;
 mod cases;
+mod report;
 mod tape_file;
 
 use std::path::PathBuf;
@@ -10,15 +11,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red, SMALL};
-use vellum_sim::sites::Sites;
 
 use super::running::{LAST_WORDS, finish, runtime};
 use super::text::{count, number};
 use super::{CliError, Exit, print, print_json, progress};
-use campaign::{Campaign, Found, Tally, quietly};
+use campaign::{Campaign, Plan, Tally, quietly};
 use cases::Cases;
+use report::Report;
 use tape_file::Told;
 
 /// Most runs that making a failure short may take.
@@ -68,6 +69,14 @@ struct RunArgs {
     /// Play each run a second time, and see that everything in it happens again
     #[arg(long)]
     twice: bool,
+    /// Play the runs of an earlier report (--json) again, and see that everything in them happens
+    /// again in this process
+    #[arg(long, value_name = "REPORT",
+        conflicts_with_all = ["games", "seeds", "first", "steps", "seconds"])]
+    like: Option<PathBuf>,
+    /// Fail if one of the rare things that runs are to reach has not happened
+    #[arg(long)]
+    every_site: bool,
     /// Threads [default: one for each CPU]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -188,19 +197,22 @@ fn all_if_none(games: Vec<Game>) -> Vec<Game> {
     if games.is_empty() { GAMES.to_vec() } else { games }
 }
 
-fn of_steps(games: Vec<Game>, steps: Option<u32>) -> Vec<Game> {
-    let Some(steps) = steps else { return games };
-    games.into_iter().map(|game| game.of_steps(steps as usize).unwrap_or(game)).collect()
-}
-
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn run(args: RunArgs) -> Result<Exit, CliError> {
-    let seeds = args.seconds.is_none().then_some(args.seeds);
-    let campaign =
-        Campaign::new(of_steps(all_if_none(args.games), args.steps), args.first, seeds, args.twice);
+    let like = args.like.as_deref().map(report::read).transpose()?;
+    let plan = match &like {
+        Some(report) => report.plan()?,
+        None => Plan {
+            games: all_if_none(args.games),
+            first: args.first,
+            seeds: args.seconds.is_none().then_some(args.seeds),
+            steps: args.steps,
+        },
+    };
+    let campaign = Campaign::new(&plan, args.twice);
     tape_file::make(&args.keep)?;
     let played = play(&campaign, args.jobs.unwrap_or_else(cpus), args.seconds, args.json);
     // Broken off or not, what was found is kept.
@@ -211,29 +223,25 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
         kept.push((found, path));
     }
     let seconds = played?;
+    let report = Report::new(&campaign, &plan, seconds, &kept);
     if args.json {
-        let red = |(found, path): &(Found, PathBuf)| {
-            json!({"game": found.game.name, "seed": found.seed, "why": found.red.why,
-                "units": found.units(), "tape": path})
-        };
-        print_json(&json!({
-            "games": campaign.tallies().iter().map(tally_json).collect::<Vec<_>>(),
-            "sites": sites_json(&campaign.sites()), "seconds": seconds,
-            "red": kept.iter().map(red).collect::<Vec<_>>(),
-        }))?;
+        print_json(&report.json()?)?;
     } else {
-        print(&run_text(&campaign, seconds))?;
+        print(&report.text())?;
     }
-    if kept.is_empty() {
-        return Ok(Exit::Ok);
+    if let Some((first, path)) = kept.first() {
+        let what = match kept.len() {
+            1 => format!("a run of {} ends badly: {}", first.game.name, first.red.why),
+            more => format!("{more} runs end badly; one of {}: {}", first.game.name, first.red.why),
+        };
+        let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
+        return Err(CliError::new(Exit::Differs, what, remedy));
     }
-    let (first, path) = &kept[0];
-    let what = match kept.len() {
-        1 => format!("a run of {} ends badly: {}", first.game.name, first.red.why),
-        more => format!("{more} runs end badly; one of {}: {}", first.game.name, first.red.why),
-    };
-    let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
-    Err(CliError::new(Exit::Differs, what, remedy))
+    like.map_or(Ok(()), |like| report.is_like(&like))?;
+    if args.every_site {
+        report.has_every_site()?;
+    }
+    Ok(Exit::Ok)
 }
 
 /// Plays on `jobs` threads, to the end or for so many seconds; the seconds it took.
@@ -250,7 +258,7 @@ fn play(
         let threads: Vec<_> = (0..jobs.max(1)).map(|_| campaign.start(&runtime)).collect();
         if let Some(until) = until {
             tokio::time::sleep(until).await;
-            campaign.stop();
+            campaign.round_off();
         }
         for thread in threads {
             thread.await.map_err(|_| lost())?;
@@ -270,40 +278,6 @@ fn play(
 
 fn lost() -> CliError {
     CliError::new(Exit::Store, "a thread that played has ended", "run it again, and report this")
-}
-
-fn tally_json(tally: &Tally) -> Value {
-    json!({"name": tally.name, "runs": tally.runs, "requests": tally.requests,
-        "changes": tally.changes, "refused": tally.refused, "virtual_seconds": tally.seconds(),
-        "trace": format!("{:016x}", tally.trace)})
-}
-
-fn sites_json(sites: &Sites) -> Value {
-    sites.listed().map(|(site, count)| (site.to_string(), json!(count))).collect()
-}
-
-fn run_text(campaign: &Campaign, seconds: f64) -> String {
-    let line = |tally: &Tally| {
-        format!(
-            "{:<14}{:>10} runs {:>14} requests\n",
-            tally.name,
-            number(tally.runs),
-            number(tally.requests)
-        )
-    };
-    let tallies = campaign.tallies();
-    let mut text: String = tallies.iter().map(line).collect();
-    let sites = campaign.sites();
-    let (all, reached) = (sites.listed().count(), sites.listed().filter(|(_, n)| *n > 0).count());
-    text.push_str(&format!("{reached} of {all} rare things have happened (--json names them)\n"));
-    let virtually = tallies.iter().map(Tally::seconds).sum::<f64>() as u64;
-    text.push_str(&format!(
-        "{}, {}, {} virtual seconds in {seconds:.1} s\n",
-        count(tallies.iter().map(|tally| tally.runs).sum(), "run"),
-        count(tallies.iter().map(|tally| tally.requests).sum(), "request"),
-        number(virtually),
-    ));
-    text
 }
 
 fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
@@ -372,7 +346,8 @@ fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
 }
 
 fn bench(args: BenchArgs) -> Result<Exit, CliError> {
-    let campaign = Campaign::new(of_steps(args.games, Some(args.steps)), 1, None, false);
+    let plan = Plan { games: args.games, first: 1, seeds: None, steps: Some(args.steps) };
+    let campaign = Campaign::new(&plan, false);
     let jobs = args.jobs.max(1);
     let seconds = play(&campaign, jobs, Some(args.seconds), args.json)?;
     if let Some(found) = campaign.found().first() {
@@ -387,7 +362,7 @@ fn bench(args: BenchArgs) -> Result<Exit, CliError> {
     let rate = requests as f64 / seconds / jobs as f64;
     let share = |part: u64| part as f64 / requests.max(1) as f64;
     let (changes, refused) = (share(sum(|t| t.changes)), share(sum(|t| t.refused)));
-    let ratio = tallies.iter().map(Tally::seconds).sum::<f64>() / seconds / jobs as f64;
+    let ratio = sum(|t| t.seconds) as f64 / seconds / jobs as f64;
     if args.json {
         print_json(&json!({"requests": requests, "seconds": seconds, "jobs": jobs,
             "requests_per_second_and_thread": rate, "changes": changes, "refused": refused,

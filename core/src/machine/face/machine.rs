@@ -32,7 +32,7 @@ pub struct MountSpec {
 
 /// What a machine holds beside the bytes of files. When nothing is open, known to the kernel or
 /// changed, and nothing is under way, all of it is gone but the root directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holdings {
     /// Inodes.
     pub inodes: usize,

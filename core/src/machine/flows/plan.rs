@@ -167,13 +167,14 @@ impl Plan {
         planned.touched.iter().map(|(name, target)| (Arc::clone(name), resolve(target))).collect()
     }
 
-    /// Bytes of all files, given those of the base.
+    /// Bytes of all files, given those of the base: modulo 2^64, so that it does not matter how many
+    /// there were in between.
     pub(crate) fn bytes(&self, base_bytes: u64) -> u64 {
-        let mut bytes = base_bytes.saturating_sub(self.gone.bytes);
+        let mut bytes = base_bytes.wrapping_sub(self.gone.bytes);
         for (ino, planned) in self.inodes.iter().filter(|(_, planned)| planned.changed) {
             let before = planned.base.as_ref().map_or(0, |record| size_of(record.inode()));
             let after = self.inode(*ino).map_or(0, |inode| size_of(&inode));
-            bytes = bytes.saturating_sub(before).saturating_add(after);
+            bytes = bytes.wrapping_sub(before).wrapping_add(after);
         }
         bytes
     }

@@ -326,7 +326,7 @@ impl Engine {
         self.table.changed.extend(kept);
         self.table.gone.links.extend(&commit.plan.gone.links);
         let bytes = &mut self.table.gone.bytes;
-        *bytes = bytes.saturating_add(commit.plan.gone.bytes);
+        *bytes = bytes.wrapping_add(commit.plan.gone.bytes);
         self.let_go(&commit);
     }
 

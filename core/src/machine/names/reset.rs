@@ -125,7 +125,7 @@ impl Table {
     /// An inode of the last snapshot that lost its only name has it again.
     pub(crate) fn count_again(&mut self, record: &Record) {
         self.count += 1;
-        self.gone.bytes = self.gone.bytes.saturating_sub(size_of(record.inode()));
+        self.gone.bytes = self.gone.bytes.wrapping_sub(size_of(record.inode()));
     }
 
     /// Changes of names that came to nothing are forgotten; whether all did.

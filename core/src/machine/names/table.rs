@@ -135,8 +135,8 @@ impl Table {
         let is_gone = node.names.is_empty() && ino != Ino::ROOT;
         if is_gone {
             let before = node.base.as_ref().map_or(0, |base| size_of(base.inode()));
-            let bytes = self.gone.bytes.saturating_sub(before);
-            self.gone.bytes = bytes.saturating_add(size_of(record.inode()));
+            let bytes = self.gone.bytes.wrapping_sub(before);
+            self.gone.bytes = bytes.wrapping_add(size_of(record.inode()));
         }
         match record {
             Record::Linked(_) if is_gone || !node.linked => self.gone.links.insert(ino),
@@ -179,7 +179,7 @@ impl Table {
             // What the snapshot says of their number is a claim.
             self.count = self.count.saturating_sub(1);
             if let Some(base) = &node.base {
-                self.gone.bytes = self.gone.bytes.saturating_add(size_of(base.inode()));
+                self.gone.bytes = self.gone.bytes.wrapping_add(size_of(base.inode()));
             }
             if let Some(Record::Linked(_)) = &node.base {
                 self.gone.links.insert(ino);

@@ -1,7 +1,7 @@
 //! Commits: what becomes of the ref, of what leaves meanwhile, and of what is in flight.
 
 use vellum_core::format::RefBody;
-use vellum_core::shapes::{Caller, CommitResult, Name, Op, Reply, StoreError, XattrMode};
+use vellum_core::shapes::{Caller, CommitResult, Name, Op, Reply, SetAttr, StoreError, XattrMode};
 use vellum_core::words::{Ino, Limits};
 use vellum_sim::mount;
 use vellum_sim::store::{Arranged, End};
@@ -116,6 +116,31 @@ const LONG: usize = 4_000;
 
 /// Creates so many directories, each with one below it that holds a link: two nodes of the next
 /// commit.
+/// More than 64 bits can say, and then less again: what was there in between leaves no trace.
+#[test]
+fn sizes_that_are_too_much_together_are_right_again_when_they_are_not() {
+    let mut scene = Scene::plain();
+    let longest = scene.limits.file_bytes;
+    let mut sum = 0_u64;
+    for (at, text) in ["a", "b", "c"].into_iter().enumerate() {
+        let (attr, fh) = scene.create(text);
+        let size = longest - at as u64;
+        let set = SetAttr { size: Some(size), ..SetAttr::default() };
+        scene.ok(Op::SetAttr { ino: attr.ino, set });
+        scene.ok(Op::Release { fh });
+        scene.committed();
+        sum = sum.wrapping_add(size);
+        assert_eq!(scene.snapshot().bytes, sum);
+    }
+    for (at, text) in ["a", "b", "c"].into_iter().enumerate() {
+        scene.unlink(text);
+        scene.committed();
+        sum = sum.wrapping_sub(longest - at as u64);
+        assert_eq!(scene.snapshot().bytes, sum);
+    }
+    assert_eq!(sum, 0);
+}
+
 fn directories(scene: &mut Scene, count: u64) {
     for at in 0..count {
         let caller = Caller::default();

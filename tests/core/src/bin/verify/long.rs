@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::mutants;
 use crate::run::{self, Place};
+use crate::simulated;
 use crate::steps::{Step, Work, add_components};
 
 /// Tools of the long tier, with the version that was tried.
@@ -89,6 +90,11 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
         },
     ];
     let after = [
+        Step {
+            name: "simulated-long",
+            about: "mounts in simulated worlds for an hour: all that is rare happens",
+            work: Work::Command(simulated::long(place)),
+        },
         Step {
             name: "loom-long",
             about: "every interleaving of all models of two threads",

@@ -6,6 +6,7 @@
 mod long;
 mod mutants;
 mod run;
+mod simulated;
 mod steps;
 mod totals;
 

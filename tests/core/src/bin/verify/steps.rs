@@ -5,6 +5,7 @@ use std::process::Command;
 use vellum_tests_core::setup::{self, Need, find, shown};
 
 use crate::run::{self, Place};
+use crate::simulated;
 
 /// One step of a tier.
 pub(crate) struct Step {
@@ -54,6 +55,11 @@ pub(crate) fn fast(place: &Place) -> Vec<Step> {
             work: Work::Command(place.cargo("build --workspace --all-targets")),
         },
         Step { name: "tests", about: "everything but the models", work: Work::Tests(tests) },
+        Step {
+            name: "simulated",
+            about: "mounts in simulated worlds; the same runs are the same in two processes",
+            work: Work::Own(simulated::twice),
+        },
         Step {
             name: "loom",
             about: "interleavings of what threads share",
