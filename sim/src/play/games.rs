@@ -13,6 +13,9 @@ use crate::store::Faults;
 /// Steps of a game of one mount.
 const STEPS: usize = 60;
 
+/// Requests in flight, where these are enough.
+const IN_FLIGHT: usize = 16;
+
 /// Bytes of the longest file in a tight world.
 const TIGHT_FILE_BYTES: u64 = 96;
 
@@ -83,7 +86,7 @@ pub struct Red {
 }
 
 /// Every game.
-pub const GAMES: [Game; 13] = [
+pub const GAMES: [Game; 14] = [
     Game {
         name: "plain",
         about: "one mount, and a store that works",
@@ -130,6 +133,18 @@ pub const GAMES: [Game; 13] = [
         sites: &[],
     },
     Game {
+        name: "squatted",
+        about: "one mount, and a store with other bytes under the names of objects: none stay",
+        play: |run| {
+            on(tiny(Faults::squatted()), run, |player, choices| {
+                // All of it is found out and set right.
+                player.strict = true;
+                player.play(Steps::new(choices, "steps", 1, STEPS))
+            })
+        },
+        sites: &[],
+    },
+    Game {
         name: "overlap",
         about: "requests that overlap have an order",
         play: |run| on(tiny(Faults::none()), run, overlap::play),
@@ -138,19 +153,19 @@ pub const GAMES: [Game; 13] = [
     Game {
         name: "during",
         about: "commits that end in every way while the mount is worked on",
-        play: |run| on(tiny(Faults::none()), run, during::play),
+        play: |run| on(narrow(run, Faults::none()), run, during::play),
         sites: &during::SITES,
     },
     Game {
         name: "many",
         about: "one to four mounts of a branch that edit, commit, lose, die and come back",
-        play: |run| on(tiny(Faults::none()), run, many::play),
+        play: |run| on(narrow(run, Faults::none()), run, many::play),
         sites: &[],
     },
     Game {
         name: "many-faults",
         about: "the same, whatever the store loses",
-        play: |run| on(tiny(Faults::rough()), run, many::play),
+        play: |run| on(narrow(run, Faults::rough()), run, many::play),
         sites: &many::SITES,
     },
     Game {
@@ -279,9 +294,16 @@ fn tiny(faults: Faults) -> Setting {
         file_bytes: 1 << 40,
         memory_bytes: 1 << 20,
         reserve_bytes: 1 << 17,
+        in_flight: IN_FLIGHT,
         needed_times: 1,
         faults,
     }
+}
+
+/// A tiny world in which a commit may have to wait for its own requests, with files that it has not
+/// looked at.
+fn narrow(run: &Run, faults: Faults) -> Setting {
+    Setting { in_flight: run.choices.pick(&[IN_FLIGHT, 1, 2]), ..tiny(faults) }
 }
 
 fn blocks(choices: &Choices) -> Setting {

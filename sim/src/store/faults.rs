@@ -30,6 +30,8 @@ pub struct Faults {
     /// A put of an object named by its hash is acknowledged and not kept: no store may do this, and
     /// nothing can be built on one that does.
     pub forgotten: u32,
+    /// Before an object named by its hash is put, other bytes are there under its name.
+    pub squatted: u32,
     /// Times that a request may take, in nanoseconds, each as likely as the others.
     pub latency_ns: Vec<u64>,
 }
@@ -47,6 +49,7 @@ impl Faults {
             wrong_bytes: 0,
             short_pages: 0,
             forgotten: 0,
+            squatted: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS],
         }
     }
@@ -63,6 +66,7 @@ impl Faults {
             wrong_bytes: 40,
             short_pages: 200,
             forgotten: 0,
+            squatted: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS, 80 * MS, 400 * MS, 4_000 * MS],
         }
     }
@@ -71,6 +75,12 @@ impl Faults {
     #[must_use]
     pub fn forgetful() -> Self {
         Self { forgotten: 200, ..Self::none() }
+    }
+
+    /// Names of objects are often taken by other bytes.
+    #[must_use]
+    pub fn squatted() -> Self {
+        Self { squatted: 300, ..Self::none() }
     }
 
     /// Nothing comes through.
@@ -163,6 +173,8 @@ pub(super) enum Fate {
     Lost(Option<Lateness>),
     /// Applied; the body that comes back is spoiled.
     Spoiled(Spoil),
+    /// Applied to a store where other bytes are under its name.
+    Squatted(Spoil),
     /// Applied; a listing is cut short.
     Shortened,
     /// Answered as if it were applied, and nothing of it is left.
@@ -243,6 +255,11 @@ pub(super) fn draw(
         {
             Fate::Forgotten
         }
+        StoreRequest::Put { key, .. }
+            if is_named_by_hash(key) && choices.chance(faults.squatted) =>
+        {
+            Fate::Squatted(spoil(choices))
+        }
         StoreRequest::Put { .. } | StoreRequest::Delete { .. } => {
             if !choices.chance(faults.ambiguous) {
                 return Fate::Answered;
@@ -260,13 +277,17 @@ pub(super) fn draw(
             if !is_named_by_hash(key) || !choices.chance(faults.wrong_bytes) {
                 return Fate::Answered;
             }
-            Fate::Spoiled(match choices.index(3) {
-                0 => Spoil::Flip(choices.bits()),
-                1 => Spoil::Cut(choices.bits()),
-                _ => Spoil::Longer,
-            })
+            Fate::Spoiled(spoil(choices))
         }
         StoreRequest::List { .. } if choices.chance(faults.short_pages) => Fate::Shortened,
         StoreRequest::List { .. } | StoreRequest::Head { .. } => Fate::Answered,
+    }
+}
+
+fn spoil(choices: &Choices) -> Spoil {
+    match choices.index(3) {
+        0 => Spoil::Flip(choices.bits()),
+        1 => Spoil::Cut(choices.bits()),
+        _ => Spoil::Longer,
     }
 }

@@ -126,7 +126,11 @@ impl SimStore {
         let within = now_ns + self.choices.below(latency + 1);
         let mut happenings = vec![(answer_at, Happening::Answer(flight))];
         let apply_at = match &fate {
-            Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => Some(within),
+            Fate::Answered
+            | Fate::Spoiled(_)
+            | Fate::Squatted(_)
+            | Fate::Shortened
+            | Fate::Forgotten => Some(within),
             Fate::Lost(Some(Lateness::Before)) => Some(within),
             Fate::Lost(Some(Lateness::After(ns))) => Some(answer_at + ns),
             Fate::Lost(None) | Fate::Refused(_) => None,
@@ -152,6 +156,9 @@ impl SimStore {
         under.happenings_left -= 1;
         let told = match happening {
             Happening::Apply(_) => {
+                if let Fate::Squatted(spoil) = &under.fate {
+                    self.objects.squat(&under.request, *spoil);
+                }
                 let outcome = self.objects.apply(&under.request);
                 self.refs_moved += u64::from(moves_ref(&under.request, &outcome));
                 if let (Fate::Forgotten, StoreRequest::Put { key, .. }) =
@@ -213,7 +220,11 @@ fn answer(under: &Under, choices: &Choices) -> StoreOutcome {
     let outcome = match &under.fate {
         Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
-        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten => &under.outcome,
+        Fate::Answered
+        | Fate::Spoiled(_)
+        | Fate::Squatted(_)
+        | Fate::Shortened
+        | Fate::Forgotten => &under.outcome,
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
     if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use vellum_core::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreRequest};
 
+use super::faults::Spoil;
+
 /// Most bytes of a key, as on S3.
 const KEY_MAX_BYTES: usize = 1024;
 
@@ -102,6 +104,16 @@ impl Objects {
         let etag = self.identity();
         self.bodies.insert(key.to_owned(), (body, etag.clone()));
         etag
+    }
+
+    /// Puts other bytes under the name of what is to be put, unless something is there.
+    pub(super) fn squat(&mut self, request: &StoreRequest, spoil: Spoil) {
+        let StoreRequest::Put { key, body, .. } = request else { return };
+        if self.get(key).is_none() {
+            let mut bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+            spoil.spoil(&mut bytes);
+            self.put(key, bytes);
+        }
     }
 
     /// Bytes and identity of an object.

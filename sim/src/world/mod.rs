@@ -3,6 +3,7 @@
 //! Everything runs on one thread, in the order of (time, sequence). A compute job runs at once
 //! and its product comes back as an event of its own, after a while drawn from the choices.
 
+mod insistence;
 pub mod text;
 mod trace;
 
@@ -13,6 +14,7 @@ use std::hash::Hash;
 use vellum_core::shapes::{Effect, Effects, Input, Op, Outcome, Reply};
 use vellum_core::words::{EffectId, Errno, Now, Ticket, Time, TimerId};
 
+use insistence::{Insistence, Thing};
 pub use trace::Trace;
 
 use crate::choice::Choices;
@@ -100,6 +102,7 @@ pub struct World<A: Actor> {
     residents: BTreeMap<ActorId, Resident<A>>,
     next_actor: ActorId,
     flights: BTreeMap<Flight, (ActorId, EffectId)>,
+    insistence: Insistence,
     trace: Trace,
     log: Option<Vec<String>>,
     watch: Option<Watch>,
@@ -124,6 +127,7 @@ impl<A: Actor> World<A> {
             residents: BTreeMap::new(),
             next_actor: ActorId(1),
             flights: BTreeMap::new(),
+            insistence: Insistence::default(),
             trace: Trace::default(),
             log: None,
             watch: None,
@@ -327,10 +331,12 @@ impl<A: Actor> World<A> {
                 self.tell(4, (id, effect), || {
                     format!("{}< store {} {}", id.0, effect.0, text::store_request(&request))
                 });
+                let thing = Thing::of(id, &request);
                 let happenings = self.store.begin(self.time_ns, request);
                 for (time_ns, happening) in happenings {
                     let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
                     self.flights.insert(flight, (id, effect));
+                    self.insistence.asked(flight, &thing);
                     self.at(time_ns, Event::Store(happening));
                 }
             }
@@ -387,6 +393,7 @@ impl<A: Actor> World<A> {
         let Some((id, effect)) = self.flights.remove(&flight) else {
             unreachable!("each flight is answered once")
         };
+        self.insistence.answered(flight, self.time_ns, &outcome);
         if self.complete(id, effect) {
             self.trace.outcome(&outcome);
             self.tell(11, (id, effect), || {

@@ -96,6 +96,11 @@ fn files_of_many_chunks_are_stored_as_an_import_would() {
 }
 
 #[test]
+fn other_bytes_under_the_names_of_objects_do_not_stay() {
+    holds("squatted", 1_300_000..1_300_500);
+}
+
+#[test]
 fn requests_that_overlap_have_an_order() {
     holds("overlap", 900_000..900_500);
 }
