@@ -196,7 +196,7 @@ impl Engine {
         let table = &mut self.table;
         let mut plan = Plan {
             gone: std::mem::take(&mut table.gone),
-            next_ino: table.next_ino,
+            next_ino: if seeded!(NextInoKept) { self.repo.next_ino() } else { table.next_ino },
             count: table.count,
             inodes: BTreeMap::new(),
             nameless: Vec::new(),
@@ -280,6 +280,9 @@ fn take_touched(table: &mut Table, ino: Ino, planned: &mut PlannedDir) {
     for name in planned.was.keys() {
         let slot = dir.dir.listing.as_ref().and_then(|listing| listing.get(name));
         let target = slot.map(|slot| (slot.ino, slot.record.clone()));
+        if seeded!(ForgetsRemovedName) && target.is_none() {
+            continue;
+        }
         planned.touched.insert(Arc::clone(name), target);
     }
 }
