@@ -9,7 +9,7 @@
 #[cfg(core_bugs)]
 macro_rules! seeded {
     ($bug:ident) => {
-        crate::bugs::is(crate::bugs::Bug::$bug)
+        crate::bugs::is(crate::bugs::$bug)
     };
 }
 #[cfg(not(core_bugs))]

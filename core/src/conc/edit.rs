@@ -28,12 +28,15 @@ impl State {
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<u32, WriteError> {
-        if data.is_empty() {
+        if data.is_empty() && !seeded!(EmptyWrite) {
             return Ok(0);
         }
         let len = u32::try_from(data.len()).map_err(|_| WriteError::Errno(Errno::Inval))?;
+        #[cfg(core_bugs)]
+        self.wrong_write_what_fits(around, epoch, offset, data);
         let end = offset
             .checked_add(u64::from(len))
+            .or_else(|| seeded!(EndWraps).then(|| offset.wrapping_add(u64::from(len))))
             .filter(|end| *end <= around.limits.file_bytes)
             .ok_or(WriteError::Errno(Errno::FBig))?;
         if self.epoch != epoch {
@@ -55,7 +58,7 @@ impl State {
     }
 
     /// Any other write: room is taken for everything it needs before anything changes.
-    fn write_planned(
+    pub(super) fn write_planned(
         &mut self,
         around: Around<'_>,
         range: Range<u64>,
@@ -180,8 +183,10 @@ impl State {
         if range.is_empty() {
             return;
         }
-        self.cover.remove(range.clone());
-        if let Some(sealed) = &mut self.sealed {
+        if !seeded!(HoleShowsLayout) {
+            self.cover.remove(range.clone());
+        }
+        if let Some(sealed) = self.sealed.as_mut().filter(|_| !seeded!(HoleLostAtAdopt)) {
             sealed.cover.remove(range.clone());
         }
         let block_bytes = u64::from(self.block_bytes);
@@ -385,6 +390,10 @@ impl State {
     /// A block took `before` bytes and takes `after`: the difference is credit.
     pub(super) fn recharge(&mut self, before: u64, after: u64) {
         self.charged = self.charged + after - before;
+        #[cfg(core_bugs)]
+        if seeded!(GrowthUncharged) {
+            return self.wrong_recharge(before, after);
+        }
         self.credit = (self.credit + before)
             .checked_sub(after)
             .expect("memory for a change is reserved before it is made");

@@ -37,9 +37,9 @@ impl FileAttr {
     /// What a write changes.
     #[inline]
     pub(crate) fn written(&mut self, wall: Time, flags: WriteFlags) {
-        self.mtime = wall;
+        self.mtime = if seeded!(WriteKeepsMtime) { self.mtime } else { wall };
         self.ctime = wall;
-        if flags.kill_suidgid {
+        if flags.kill_suidgid && !seeded!(SetIdStays) {
             self.drop_set_id();
         }
     }

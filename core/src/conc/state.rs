@@ -85,7 +85,8 @@ impl State {
     #[inline]
     pub(super) fn read(&self, offset: u64, len: u32, out: &mut Vec<u8>) -> Result<(), Slow> {
         out.clear();
-        let end = offset.saturating_add(u64::from(len)).min(self.size);
+        let size = self.size.saturating_sub(u64::from(seeded!(ReadMissesLast)));
+        let end = offset.saturating_add(u64::from(len)).min(size);
         if offset >= end {
             return Ok(());
         }
@@ -268,6 +269,8 @@ impl BlockPart {
 #[inline]
 pub(super) fn split(range: Range<u64>, block_bytes: u32) -> impl Iterator<Item = BlockPart> {
     let shift = block_bytes.trailing_zeros();
+    #[cfg(core_bugs)]
+    let range = super::wrong::shortened(range);
     let (first, last) = (range.start >> shift, (range.end - 1) >> shift);
     (first..=last).map(move |index| {
         let base = index << shift;

@@ -8,6 +8,7 @@ use vellum_core::shapes::{DirEntry, Op, OpenFlags, Reply};
 use vellum_core::words::{Fh, Ino};
 
 use super::player::Player;
+use super::reader::seen;
 use super::stored::check_objects;
 
 /// Bytes around data and edges that are read when a file is compared.
@@ -161,7 +162,7 @@ impl Player {
             self.commit(true)?;
         }
         self.nothing_is_held()?;
-        check_objects(&self.world.store.objects, &mut BTreeSet::new())?;
+        check_objects(&self.world.store.objects, &mut BTreeSet::new()).map_err(seen)?;
         self.nothing_is_left()
     }
 

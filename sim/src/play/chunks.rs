@@ -13,6 +13,7 @@ use vellum_core::shapes::{
 use vellum_core::words::{Errno, Fh, Ino, Limits};
 
 use super::games::{History, Ran, Red, Run, catch};
+use super::reader::seen;
 use super::stored::{check_objects, check_snapshot};
 
 /// The smallest chunk there is: a file that is packed may be longer.
@@ -96,7 +97,7 @@ impl Game {
         for file in 0..self.files.len() {
             self.read(file, 0..self.longest)?;
         }
-        check_objects(&self.world.store.objects, &mut Default::default())
+        check_objects(&self.world.store.objects, &mut Default::default()).map_err(seen)
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -266,9 +267,9 @@ impl Game {
         else {
             return Err(format!("commit: {result:?}"));
         };
-        let stored = check_snapshot(&self.world.store.objects, &snapshot)?;
+        let stored = check_snapshot(&self.world.store.objects, &snapshot).map_err(seen)?;
         for Open { ino, wanted, .. } in &mut self.files {
-            let file = stored.get(ino).ok_or("a file is not stored")?;
+            let file = stored.get(ino).ok_or_else(|| seen("a file is not stored"))?;
             let found: Vec<_> = file
                 .pieces
                 .iter()
@@ -285,7 +286,7 @@ impl Game {
                     pieces.iter().map(|(range, _)| range.clone()).collect()
                 };
                 let (found, expected) = (shown(&found), shown(&expected));
-                return Err(format!("stored {} as {found:?}, not {expected:?}", file.size));
+                return Err(seen(format!("{} bytes as {found:?}, not {expected:?}", file.size)));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use vellum_core::shapes::{Attr, Change, ChangeKind, CommitResult, Op, Reply, Sto
 use vellum_core::words::Ino;
 
 use super::player::Player;
+use super::reader::seen;
 use super::stored::check_snapshot;
 
 impl Player {
@@ -30,8 +31,8 @@ impl Player {
                 if shown != Some(snapshot) {
                     return Err(format!("committed {snapshot}, the branch names {shown:?}"));
                 }
-                self.snapshot_is_sound(&tree)?;
-                check_snapshot(&self.world.store.objects, &snapshot)?;
+                self.snapshot_is_sound(&tree).map_err(seen)?;
+                check_snapshot(&self.world.store.objects, &snapshot).map_err(seen)?;
             }
             CommitResult::Failed { .. } if !self.strict => return Ok(()),
             CommitResult::Failed { error: StoreError::NoSpace, .. } if self.is_pinned() => {

@@ -12,6 +12,7 @@ use vellum_core::shapes::{CommitResult, Name, Op, Reply, StoreError, XattrMode};
 use vellum_core::words::{Ino, Ticket};
 
 use super::player::Player;
+use super::reader::seen;
 use super::step::{Bigger, Step, Steps, Verb};
 
 const ROUNDS: usize = 5;
@@ -161,7 +162,7 @@ fn end(player: &mut Player, open: Open) -> Result<CommitResult, String> {
             if shown != Some(*snapshot) {
                 return Err(format!("committed {snapshot}, the branch names {shown:?}"));
             }
-            player.snapshot_is_sound(&open.tree)?;
+            player.snapshot_is_sound(&open.tree).map_err(seen)?;
             player.maybe.clear();
             player.committed = open.tree;
         }

@@ -13,6 +13,9 @@ use crate::store::Faults;
 /// Steps of a game of one mount.
 const STEPS: usize = 60;
 
+/// Requests in flight, where these are enough.
+const IN_FLIGHT: usize = 16;
+
 /// Bytes of the longest file in a tight world.
 const TIGHT_FILE_BYTES: u64 = 96;
 
@@ -85,7 +88,7 @@ pub struct Red {
 }
 
 /// Every game.
-pub const GAMES: [Game; 13] = [
+pub const GAMES: [Game; 14] = [
     Game {
         name: "plain",
         about: "one mount, and a store that works",
@@ -132,6 +135,18 @@ pub const GAMES: [Game; 13] = [
         play: chunks::play,
     },
     Game {
+        name: "squatted",
+        about: "one mount, and a store with other bytes under the names of objects: none stay",
+        steps: Some(STEPS),
+        play: |run| {
+            on(tiny(Faults::squatted()), run, |player, choices| {
+                // All of it is found out and set right.
+                player.strict = true;
+                player.play(Steps::new(choices, "steps", 1, run.steps))
+            })
+        },
+    },
+    Game {
         name: "overlap",
         about: "requests that overlap have an order",
         steps: None,
@@ -141,7 +156,7 @@ pub const GAMES: [Game; 13] = [
         name: "during",
         about: "commits that end in every way while the mount is worked on",
         steps: None,
-        play: |run| on(tiny(Faults::none()), run, during::play),
+        play: |run| on(narrow(run, Faults::none()), run, during::play),
     },
     Game {
         name: "many",
@@ -283,7 +298,7 @@ fn steps(setting: Setting, run: &Run) -> Result<Ran, Red> {
 }
 
 fn town(faults: Faults, run: &Run) -> Result<Ran, Red> {
-    on(tiny(faults), run, |player, choices| many::play(player, choices, run.steps))
+    on(narrow(run, faults), run, |player, choices| many::play(player, choices, run.steps))
 }
 
 /// A tiny world: blocks of 8 bytes, chunks of 64, and room for everything.
@@ -295,6 +310,7 @@ fn tiny(faults: Faults) -> Setting {
         file_bytes: 1 << 40,
         memory_bytes: 1 << 20,
         reserve_bytes: 1 << 17,
+        in_flight: IN_FLIGHT,
         needed_times: 1,
         faults,
     }
@@ -303,6 +319,12 @@ fn tiny(faults: Faults) -> Setting {
 /// A store where some things go wrong.
 fn rough(run: &Run) -> Faults {
     Faults::rough().swarm(&run.choices)
+}
+
+/// A tiny world in which a commit may have to wait for its own requests, with files that it has not
+/// looked at.
+fn narrow(run: &Run, faults: Faults) -> Setting {
+    Setting { in_flight: run.choices.pick(&[IN_FLIGHT, 1, 2]), ..tiny(faults) }
 }
 
 fn blocks(run: &Run) -> Setting {

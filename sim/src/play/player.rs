@@ -12,6 +12,7 @@ use vellum_core::shapes::{Op, Reply, Whence};
 use vellum_core::words::{Errno, Fh, Ino, Limits, Time};
 
 use super::figures::bytes_of;
+use super::reader;
 use super::step::Step;
 use super::streams::Stream;
 use super::words;
@@ -37,6 +38,8 @@ pub(super) struct Setting {
     pub(super) memory_bytes: u64,
     /// Of these, what writes may not use.
     pub(super) reserve_bytes: u64,
+    /// Requests to the store that one flow keeps in flight.
+    pub(super) in_flight: usize,
     /// How much oftener files are made and written than else.
     pub(super) needed_times: u32,
     /// What goes wrong at the store.
@@ -51,6 +54,7 @@ impl Setting {
             reserve_bytes: self.reserve_bytes,
             file_bytes: self.file_bytes,
             handles: HANDLES,
+            in_flight: self.in_flight,
             ..Limits::default()
         }
     }
@@ -154,7 +158,7 @@ impl Player {
     /// Whether the reader has seen nothing wrong so far: what it sees first says most.
     pub(super) fn nothing_seen_wrong(&self) -> Result<(), String> {
         match self.world.seen_wrong() {
-            Some(why) => Err(format!("a reader of the store sees: {why}")),
+            Some(why) => Err(reader::seen(why)),
             None => Ok(()),
         }
     }

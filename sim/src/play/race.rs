@@ -47,18 +47,20 @@ pub(super) fn play(player: &mut Player, choices: &Choices) -> Result<(), String>
     let tree = player.committed.clone();
     let seat = player.fresh_seat(&tree, &Mapping::default())?;
     let mut other = Other(Some(Side { seat, committed: tree, maybe: Vec::new() }));
-    player.world.store.faults = faults.clone();
+    player.world.store.faults = faults;
     for step in own.filter(is_own) {
         if choices.chance(300) {
             other.swap(player);
         }
         player.play_on([step].into_iter())?;
     }
-    player.world.store.faults = Faults::none();
-    change_something(player, b'1')?;
-    other.swap(player);
-    change_something(player, b'2')?;
-    player.world.store.faults = faults;
+    // What is being loaded may fail yet.
+    player.world.run_until_quiet();
+    player.without_faults(|player| {
+        change_something(player, b'1')?;
+        other.swap(player);
+        change_something(player, b'2')
+    })?;
     let results = settle(player, &mut other, choices)?;
     judge(player, &mut other, results)
 }

@@ -1,6 +1,7 @@
 //! A reader that sees the store alone, at every instant in which the branch moves.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::rc::Rc;
 
 use vellum_core::format::Hash;
@@ -11,6 +12,11 @@ use crate::world::World;
 
 /// Every snapshot that the branch has named, in their order.
 pub(super) type Heads = Rc<RefCell<Vec<Hash>>>;
+
+/// How it is told what a reader of the store alone finds wrong.
+pub(super) fn seen(why: impl Display) -> String {
+    format!("a reader of the store sees: {why}")
+}
 
 /// Looks at the branch whenever it has moved: everything that the snapshot reaches is there and
 /// right, and it is made from the one before, which nobody has jumped over.

@@ -149,8 +149,9 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Up to `len` steps; of a run that was, as many as it had. How often each verb comes is drawn first: some not at all, some much more
-    /// often than others; those without which hardly anything happens `needed_times` as often.
+    /// Up to `len` steps; of a run that was, as many as it had. How often each verb comes is drawn
+    /// first: some not at all, some much more often than others; those without which hardly
+    /// anything happens `needed_times` as often.
     #[must_use]
     pub(super) fn new(
         choices: &Choices,

@@ -121,13 +121,7 @@ impl Player {
             OnNames::GetAttr => Op::GetAttr { ino: self.node(a) },
             OnNames::SetAttr => Op::SetAttr { ino: self.node(a), set: self.set_attr(step) },
             OnNames::ReadLink => Op::ReadLink { ino: self.node(a) },
-            OnNames::MakeNode => {
-                let parent = self.dir(a);
-                use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
-                let kinds = [File, File, Fifo, Socket, CharDevice, BlockDevice, Directory, Symlink];
-                let (kind, rdev) = (choose(&kinds, d), u32::from(c));
-                Op::MakeNode { parent, name: self.free(parent, b), kind, mode, rdev, caller: who }
-            }
+            OnNames::MakeNode => self.make_node(step),
             OnNames::MakeDir => {
                 let parent = self.dir(a);
                 Op::MakeDir { parent, name: self.free(parent, b), mode, caller: who }
@@ -174,6 +168,15 @@ impl Player {
             OnNames::OpenDir => Op::OpenDir { ino: self.dir(a) },
             OnNames::StatFs => Op::StatFs,
         })
+    }
+
+    fn make_node(&self, step: &Step) -> Op {
+        use FileKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
+        let [a, b, c, d] = step.picks;
+        let kinds = [File, File, Fifo, Socket, CharDevice, BlockDevice, Directory, Symlink];
+        let (parent, mode, caller) = (self.dir(a), choose(&MODES, c), caller(d));
+        let (name, kind, rdev) = (self.free(parent, b), choose(&kinds, d), u32::from(c));
+        Op::MakeNode { parent, name, kind, mode, rdev, caller }
     }
 
     /// Requests that are about open files.

@@ -40,6 +40,8 @@ pub struct Faults {
     /// A put of an object named by its hash is acknowledged and not kept: no store may do this, and
     /// nothing can be built on one that does.
     pub forgotten: u32,
+    /// Before an object named by its hash is put, other bytes are there under its name.
+    pub squatted: u32,
     /// Times that a request may take, in nanoseconds, each as likely as the others.
     pub latency_ns: Vec<u64>,
 }
@@ -61,6 +63,7 @@ impl Faults {
             wrong_bytes: 0,
             short_pages: 0,
             forgotten: 0,
+            squatted: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS],
         }
     }
@@ -81,6 +84,7 @@ impl Faults {
             wrong_bytes: 40,
             short_pages: 200,
             forgotten: 0,
+            squatted: 0,
             latency_ns: vec![MS, 2 * MS, 5 * MS, 20 * MS, 80 * MS, 400 * MS, 4_000 * MS],
         }
     }
@@ -103,6 +107,7 @@ impl Faults {
             damaged: often(self.damaged),
             wrong_bytes: often(self.wrong_bytes),
             short_pages: often(self.short_pages),
+            squatted: often(self.squatted),
             forgotten: self.forgotten,
             latency_ns: self.latency_ns,
         }
@@ -112,6 +117,12 @@ impl Faults {
     #[must_use]
     pub fn forgetful() -> Self {
         Self { forgotten: 200, ..Self::none() }
+    }
+
+    /// Names of objects are often taken by other bytes.
+    #[must_use]
+    pub fn squatted() -> Self {
+        Self { squatted: 300, ..Self::none() }
     }
 
     /// Nothing comes through.
@@ -204,6 +215,8 @@ pub(super) enum Fate {
     Lost(Option<Lateness>),
     /// Applied; the body that comes back is spoiled.
     Spoiled(Spoil),
+    /// Applied to a store where other bytes are under its name.
+    Squatted(Spoil),
     /// Applied; a listing is cut short.
     Shortened,
     /// Answered as if it were applied, and nothing of it is left.
@@ -223,7 +236,7 @@ impl Fate {
     /// What goes wrong, if anything does that mounts can meet.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         Some(match self {
-            Self::Answered | Self::Shortened | Self::Forgotten => return None,
+            Self::Answered | Self::Shortened | Self::Forgotten | Self::Squatted(_) => return None,
             Self::Refused(error) => match error {
                 StoreError::Throttled => Trouble::Patience,
                 StoreError::Unreachable => Trouble::Unreachable,
@@ -334,6 +347,11 @@ pub(super) fn draw(
         {
             Fate::Forgotten
         }
+        StoreRequest::Put { key, .. }
+            if is_named_by_hash(key) && choices.chance(faults.squatted) =>
+        {
+            Fate::Squatted(spoil(choices))
+        }
         StoreRequest::Put { .. } if choices.chance(faults.full) => {
             Fate::Refused(StoreError::NoSpace)
         }
@@ -346,11 +364,7 @@ pub(super) fn draw(
             if !is_named_by_hash(key) || !choices.chance(faults.wrong_bytes) {
                 return Fate::Answered;
             }
-            Fate::Spoiled(match choices.index(3) {
-                0 => Spoil::Flip(choices.bits()),
-                1 => Spoil::Cut(choices.bits()),
-                _ => Spoil::Longer,
-            })
+            Fate::Spoiled(spoil(choices))
         }
         StoreRequest::List { .. } if choices.chance(faults.short_pages) => Fate::Shortened,
         StoreRequest::List { .. } | StoreRequest::Head { .. } => Fate::Answered,
@@ -367,4 +381,12 @@ fn lost(faults: &Faults, choices: &Choices) -> Fate {
         1 => Some(Lateness::Before),
         _ => Some(Lateness::After(choices.below(60_000) * MS)),
     })
+}
+
+fn spoil(choices: &Choices) -> Spoil {
+    match choices.index(3) {
+        0 => Spoil::Flip(choices.bits()),
+        1 => Spoil::Cut(choices.bits()),
+        _ => Spoil::Longer,
+    }
 }

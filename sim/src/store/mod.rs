@@ -186,6 +186,7 @@ impl SimStore {
         let apply_at = match &fate {
             Fate::Answered
             | Fate::Spoiled(_)
+            | Fate::Squatted(_)
             | Fate::Shortened
             | Fate::Forgotten
             | Fate::Twice
@@ -216,6 +217,9 @@ impl SimStore {
         under.happenings_left -= 1;
         let told = match happening {
             Happening::Apply(_) => {
+                if let Fate::Squatted(spoil) = &under.fate {
+                    self.objects.squat(&under.request, *spoil);
+                }
                 let outcome = self.apply(&under.request);
                 if let (Fate::Forgotten, StoreRequest::Put { key, .. }) =
                     (&under.fate, &under.request)
@@ -301,9 +305,12 @@ fn answer(under: &Under, choices: &Choices) -> StoreOutcome {
         Fate::Refused(error) => return StoreOutcome::Failed(error.clone()),
         Fate::Lost(_) => return StoreOutcome::Failed(StoreError::Ambiguous),
         Fate::Busy => return StoreOutcome::Failed(StoreError::Throttled),
-        Fate::Answered | Fate::Spoiled(_) | Fate::Shortened | Fate::Forgotten | Fate::Twice => {
-            &under.outcome
-        }
+        Fate::Answered
+        | Fate::Spoiled(_)
+        | Fate::Squatted(_)
+        | Fate::Shortened
+        | Fate::Forgotten
+        | Fate::Twice => &under.outcome,
     };
     let mut outcome = outcome.clone().expect("what is answered was applied before");
     if let (Fate::Spoiled(spoil), StoreOutcome::Got { body, .. }) = (&under.fate, &mut outcome) {

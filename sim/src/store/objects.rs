@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use vellum_core::shapes::{Condition, Etag, Key, StoreError, StoreOutcome, StoreRequest};
 
+use super::faults::Spoil;
 use crate::world::Trace;
 
 /// Most bytes of a key, as on S3.
@@ -32,7 +33,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// An empty store. `form` changes how its identities look; in half of them it keeps no checksums.
+    /// An empty store. `form` changes how its identities look, and whether it keeps checksums.
     #[must_use]
     pub fn new(form: u64) -> Self {
         Self { bodies: BTreeMap::new(), made: 0, form, keeps_sums: (form / 4).is_multiple_of(2) }
@@ -105,6 +106,16 @@ impl Objects {
         let etag = self.identity(&body);
         self.bodies.insert(key.to_owned(), (body, etag.clone()));
         etag
+    }
+
+    /// Puts other bytes under the name of what is to be put, unless something is there.
+    pub(super) fn squat(&mut self, request: &StoreRequest, spoil: Spoil) {
+        let StoreRequest::Put { key, body, .. } = request else { return };
+        if self.get(key).is_none() {
+            let mut bytes = body.iter().flat_map(|slice| slice.as_bytes()).copied().collect();
+            spoil.spoil(&mut bytes);
+            self.put(key, bytes);
+        }
     }
 
     /// Bytes and identity of an object.

@@ -3,6 +3,7 @@
 //! Everything runs on one thread, in the order of (time, sequence). A compute job runs at once
 //! and its product comes back as an event of its own, after a while drawn from the choices.
 
+mod insistence;
 pub mod text;
 mod trace;
 
@@ -13,6 +14,7 @@ use std::hash::Hash;
 use vellum_core::shapes::{Effect, Effects, Input, Op, Outcome, Reply};
 use vellum_core::words::{EffectId, Errno, Now, Ticket, Time, TimerId};
 
+use insistence::{Insistence, Thing};
 pub use trace::Trace;
 
 use crate::choice::Choices;
@@ -105,6 +107,7 @@ pub struct World<A: Actor> {
     residents: BTreeMap<ActorId, Resident<A>>,
     next_actor: ActorId,
     flights: BTreeMap<Flight, (ActorId, EffectId)>,
+    insistence: Insistence,
     trace: Trace,
     log: Option<Vec<String>>,
     watch: Option<Watch>,
@@ -130,6 +133,7 @@ impl<A: Actor> World<A> {
             residents: BTreeMap::new(),
             next_actor: ActorId(1),
             flights: BTreeMap::new(),
+            insistence: Insistence::default(),
             trace: Trace::default(),
             log: None,
             watch: None,
@@ -220,6 +224,7 @@ impl<A: Actor> World<A> {
         let ticket = resident.next_ticket;
         resident.next_ticket = ticket.next();
         resident.unanswered.insert(ticket);
+        self.insistence.begin_anew(id);
         self.tell(1, (id, ticket, &op), || {
             format!("{}> request {} {}", id.0, ticket.0, text::op(&op))
         });
@@ -335,10 +340,12 @@ impl<A: Actor> World<A> {
                 self.tell(4, (id, effect), || {
                     format!("{}< store {} {}", id.0, effect.0, text::store_request(&request))
                 });
+                let thing = Thing::of(id, &request);
                 let happenings = self.store.begin(self.time_ns, request);
                 for (time_ns, happening) in happenings {
                     let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
                     self.flights.insert(flight, (id, effect));
+                    self.insistence.asked(flight, &thing);
                     self.at(time_ns, Event::Store(happening));
                 }
             }
@@ -398,6 +405,7 @@ impl<A: Actor> World<A> {
         let is_alive = self.complete(id, effect);
         told.site(is_alive).into_iter().for_each(|site| self.sites.reach(site));
         let outcome = told.outcome;
+        self.insistence.answered(flight, self.time_ns, &outcome);
         if is_alive {
             self.trace.outcome(&outcome);
             self.tell(11, (id, effect), || {

@@ -192,7 +192,7 @@ impl Machine {
         node.linked = true;
         node.lookups += 1;
         let attr = node.edit_attr(|attr| {
-            attr.links += 1;
+            attr.links += u32::from(!seeded!(LinkNotCounted));
             attr.ctime = wall;
         });
         let record = node.base.clone();

@@ -113,6 +113,9 @@ impl Machine {
     ) -> Result<Reply, Stop> {
         let mut data = Vec::new();
         self.insist(cx, fh, |shared| shared.try_read(fh, offset, len, &mut data))?;
+        if seeded!(ReadChangesMtime) {
+            self.handle_of(fh)?.file.set_attr(|attr| attr.mtime = cx.now.wall);
+        }
         Ok(Reply::Data(data))
     }
 

@@ -184,7 +184,13 @@ impl Machine {
                     Err(Stop::Wait(key)) => self.park(cx, ticket, op, key.clone(), deadline_ns),
                     Err(Stop::Errno(errno)) => {
                         let errno = errno_for(&op, *errno);
+                        if seeded!(ErrorUnanswered) {
+                            continue;
+                        }
                         cx.out.push(Effect::Reply(ticket, Err(errno)));
+                        if seeded!(ErrorAnsweredTwice) {
+                            cx.out.push(Effect::Reply(ticket, Err(errno)));
+                        }
                     }
                 }
             }

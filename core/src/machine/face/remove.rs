@@ -47,6 +47,10 @@ impl Machine {
         self.point(parent, name, None);
         self.stamp(parent, cx.now.wall);
         self.drop_name(ino, parent, name, cx.now.wall);
+        #[cfg(core_bugs)]
+        if seeded!(UnlinkFreesOpen) {
+            self.engine.table.wrong_lose(ino);
+        }
         Ok(Reply::Done)
     }
 

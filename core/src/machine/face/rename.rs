@@ -93,6 +93,10 @@ impl Machine {
             self.count_subdirs(target.parent, -1);
         }
         self.drop_name(target.slot.ino, target.parent, &target.name, wall);
+        #[cfg(core_bugs)]
+        if seeded!(RenameLosesTarget) {
+            self.engine.table.wrong_lose(target.slot.ino);
+        }
         self.move_name(source, (target.parent, &target.name), wall)
     }
 

@@ -80,7 +80,8 @@ impl Machine {
         }
         let room = max - entries.len();
         let listing = node.dir().and_then(|dir| dir.dir.listing.as_ref()).ok_or(Errno::NotDir)?;
-        entries.extend(listing.after(cookie.max(DOT_DOT)).take(room).map(|(at, name, slot)| {
+        let after = cookie.max(DOT_DOT) + u64::from(seeded!(PageSkips) && cookie > DOT_DOT);
+        entries.extend(listing.after(after).take(room).map(|(at, name, slot)| {
             let (name, ino, kind) = (Arc::clone(name), slot.ino, slot.kind);
             DirEntry { name, ino, kind, cookie: at, attr: None }
         }));

@@ -38,7 +38,8 @@ impl Grid {
     /// Whether a piece is one chunk of a file of `size` bytes.
     pub(super) fn is_chunk(self, piece: &Range<u64>, size: u64) -> bool {
         let end = piece.start.saturating_add(self.chunk_bytes).min(size);
-        piece.start.is_multiple_of(self.chunk_bytes) && piece.end == end
+        let ends = piece.end == end || (seeded!(EndMovesUnseen) && piece.end < end);
+        piece.start.is_multiple_of(self.chunk_bytes) && ends
     }
 
     /// The whole chunks that a range touches.
@@ -49,7 +50,8 @@ impl Grid {
 
     /// The parts of a range, one for each chunk that it touches.
     pub(super) fn parts(self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-        let chunks = range.start / self.chunk_bytes..range.end.div_ceil(self.chunk_bytes);
+        let end = range.end - if seeded!(ChunkTailLost) { range.end % self.chunk_bytes } else { 0 };
+        let chunks = range.start / self.chunk_bytes..end.div_ceil(self.chunk_bytes);
         chunks.map(move |index| {
             let start = index * self.chunk_bytes;
             start.max(range.start)..start.saturating_add(self.chunk_bytes).min(range.end)
@@ -63,7 +65,8 @@ impl Grid {
         image.dirty_ranges().for_each(|range| touched.insert(self.around(&range)));
         let both = image.size.min(old_size);
         image.cover.gaps(0..both).for_each(|range| touched.insert(self.around(&range)));
-        if image.size != old_size && !both.is_multiple_of(self.chunk_bytes) {
+        let moves = image.size != old_size && !seeded!(EndMovesUnseen);
+        if moves && !both.is_multiple_of(self.chunk_bytes) {
             touched.insert(self.around(&(both - 1..both)));
         }
         touched

@@ -26,8 +26,9 @@ impl Engine {
     pub(crate) fn load_listing(&mut self, cx: &mut Cx<'_>, ino: Ino) {
         let asker = Asker::Listing(ino);
         let Some(dir) = self.table.get(ino).and_then(|node| node.dir()) else {
+            // A commit has let go of it. Whoever waits still makes it resident again.
             self.trees.forget(&asker);
-            return;
+            return self.wake(WaitKey::Listing(ino), Ok(()));
         };
         if dir.dir.listing.is_some() {
             self.trees.forget(&asker);

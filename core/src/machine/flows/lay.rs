@@ -61,7 +61,8 @@ impl Engine {
             self.start_laying(cx, true);
             return false;
         }
-        let Some(packer) = laying.packer.as_ref().filter(|_| laying.packs == 0) else {
+        let is_stored = laying.packs == 0 || seeded!(NamesBeforeObjects);
+        let Some(packer) = laying.packer.as_ref().filter(|_| is_stored) else {
             return false;
         };
         locate(&mut commit.plan, &mut commit.links, packer);

@@ -21,6 +21,8 @@ mod spill;
 mod task;
 mod trees;
 mod upload;
+#[cfg(core_bugs)]
+mod wrong;
 
 pub(crate) use calls::Due;
 pub(crate) use commit::CommitRequest;

@@ -237,6 +237,8 @@ impl Engine {
             Ok((bytes, _)) => {
                 let block_bytes = self.shared.limits.block_bytes;
                 let work = Work::Verify { hash: key.hash, bytes, block_bytes };
+                #[cfg(core_bugs)]
+                let work = super::wrong::believing(&key, work);
                 self.calls.compute(cx, Job(work), JobOwner::Piece(key));
             }
             Err(error) => self.piece_failed(cx, key, &error, "can't be read"),
@@ -352,7 +354,8 @@ impl Engine {
             self.fetch_piece(cx, key);
         } else {
             loading.targets.extend(late);
-            self.shared.around().budget.give(key.len);
+            let len = if seeded!(FailedLoadKeepsMemory) { 0 } else { key.len };
+            self.shared.around().budget.give(len);
         }
         self.wake(WaitKey::Piece(key), Err(Stop::Errno(Errno::Io)));
         for target in loading.targets {

@@ -167,8 +167,8 @@ impl Plan {
         planned.touched.iter().map(|(name, target)| (Arc::clone(name), resolve(target))).collect()
     }
 
-    /// Bytes of all files, given those of the base: modulo 2^64, so that it does not matter how many
-    /// there were in between.
+    /// Bytes of all files, given those of the base: modulo 2^64, so that it does not matter how
+    /// many there were in between.
     pub(crate) fn bytes(&self, base_bytes: u64) -> u64 {
         let mut bytes = base_bytes.wrapping_sub(self.gone.bytes);
         for (ino, planned) in self.inodes.iter().filter(|(_, planned)| planned.changed) {
@@ -197,7 +197,7 @@ impl Engine {
         let table = &mut self.table;
         let mut plan = Plan {
             gone: std::mem::take(&mut table.gone),
-            next_ino: table.next_ino,
+            next_ino: if seeded!(NextInoKept) { self.repo.next_ino() } else { table.next_ino },
             count: table.count,
             inodes: BTreeMap::new(),
             nameless: Vec::new(),
@@ -281,6 +281,9 @@ fn take_touched(table: &mut Table, ino: Ino, planned: &mut PlannedDir) {
     for name in planned.was.keys() {
         let slot = dir.dir.listing.as_ref().and_then(|listing| listing.get(name));
         let target = slot.map(|slot| (slot.ino, slot.record.clone()));
+        if seeded!(ForgetsRemovedName) && target.is_none() {
+            continue;
+        }
         planned.touched.insert(Arc::clone(name), target);
     }
 }

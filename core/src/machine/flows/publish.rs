@@ -15,6 +15,9 @@ use crate::shapes::{
 use crate::sync::Arc;
 use crate::words::{Errno, Ino, Ticket};
 
+#[cfg(core_bugs)]
+mod wrong;
+
 /// A ref on its way.
 #[derive(Debug)]
 pub(crate) struct Publish {
@@ -55,8 +58,8 @@ impl Engine {
     pub(crate) fn links_changes(&self) -> BTreeMap<Ino, Option<Linked>> {
         let Some(commit) = &self.commit else { return BTreeMap::new() };
         let plan = &commit.plan;
-        let mut changes: BTreeMap<Ino, Option<Linked>> =
-            plan.gone.links.iter().map(|ino| (*ino, None)).collect();
+        let gone = plan.gone.links.iter().filter(|_| !seeded!(LinkStaysInTable));
+        let mut changes: BTreeMap<Ino, Option<Linked>> = gone.map(|ino| (*ino, None)).collect();
         for (ino, planned) in plan.inodes.iter().filter(|(_, planned)| planned.linked) {
             changes.insert(*ino, linked(commit, *ino, planned));
         }
@@ -89,7 +92,12 @@ impl Engine {
         Some(Snapshot {
             root: plan.inode(Ino::ROOT)?,
             links: commit.links,
-            parents: self.repo.base.into_iter().collect(),
+            parents: self
+                .repo
+                .base
+                .into_iter()
+                .filter(|_| !seeded!(SnapshotWithoutParent))
+                .collect(),
             time: request.time,
             author: request.author.clone(),
             message: request.message.clone(),
@@ -103,7 +111,7 @@ impl Engine {
     pub(crate) fn publish(&mut self, cx: &mut Cx<'_>, snapshot: Hash) {
         let (Some(commit), Some(branch)) = (&mut self.commit, &self.repo.branch) else { return };
         let body = RefBody {
-            generation: branch.body.generation.saturating_add(1),
+            generation: branch.body.generation.saturating_add(u64::from(!seeded!(GenerationStays))),
             snapshot: Some(snapshot),
             gc_epoch: branch.body.gc_epoch,
             attempt: commit.request.as_ref().map_or(0, |request| request.attempt),
@@ -136,11 +144,15 @@ impl Engine {
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
         match (outcome.stored(), publish.standing) {
             (Ok(etag), _) => self.published(cx, etag),
-            (Err(StoreError::Ambiguous), _) => {
+            (Err(StoreError::Ambiguous), _) if seeded!(UnknownIsDone) => {
+                let etag = self.repo.branch.as_ref().map(|branch| branch.etag.clone());
+                etag.into_iter().for_each(|etag| self.published(cx, etag));
+            }
+            (Err(StoreError::Ambiguous), _) if !seeded!(UnknownIsFailure) => {
                 publish.standing = Standing::Doubtful;
                 self.read_ref(cx);
             }
-            (Err(StoreError::Mismatch), _) => self.read_ref(cx),
+            (Err(StoreError::Mismatch), _) if !seeded!(MismatchIsFailure) => self.read_ref(cx),
             (Err(error), Standing::Sure) => {
                 // Refused, or never applied: the ref is where it was.
                 let key = self.branch_key();
@@ -158,9 +170,15 @@ impl Engine {
         let Ok((body, etag)) = outcome.got() else { return self.unknown(cx) };
         let Ok(body) = RefBody::decode(&body) else { return self.unknown(cx) };
         let Some(publish) = self.commit.as_mut().and_then(|c| c.publish.as_mut()) else { return };
-        if body == publish.body {
+        let is_own = body == publish.body && !seeded!(OwnRefIsConflict);
+        let has_moved = body.generation != generation;
+        if is_own || (has_moved && seeded!(ConflictIsSuccess)) {
             self.published(cx, etag);
-        } else if body.generation != generation {
+        } else if has_moved {
+            #[cfg(core_bugs)]
+            if self.wrong_overwrites(cx, &etag) {
+                return;
+            }
             self.conflict(cx, body.snapshot);
         } else if publish.resent < RESENDS {
             publish.resent += 1;
@@ -276,13 +294,15 @@ impl Engine {
             match &planned.body {
                 PlannedBody::File(planned) => {
                     if let (Some(file), Some(stored)) = (node.file_mut(), &planned.stored) {
-                        file.layout = stored.clone();
+                        if !seeded!(StaleLayout) {
+                            file.layout = stored.clone();
+                        }
                         file.file.adopt(shared.around(), &stored.holes());
                         self.pressure.note_clean(*ino);
                     }
                 }
                 PlannedBody::Dir(planned) => {
-                    if let Some(dir) = node.dir_mut() {
+                    if let Some(dir) = node.dir_mut().filter(|_| !seeded!(StaleDirectory)) {
                         dir.dir.root = planned.root;
                     }
                 }
@@ -312,7 +332,8 @@ impl Engine {
                     }
                 }
                 PlannedBody::Dir(planned) => {
-                    if let Some(dir) = node.dir_mut() {
+                    if let Some(dir) = node.dir_mut().filter(|_| !seeded!(FailedCommitForgetsNames))
+                    {
                         for (name, was) in &planned.was {
                             dir.dir.touched.insert(Arc::clone(name), was.clone());
                         }

@@ -222,8 +222,11 @@ impl Engine {
     /// A task's object is stored: note where its contents lie.
     pub(crate) fn task_stored(&mut self, cx: &mut Cx<'_>, id: u64, object: ObjectName) {
         let Some(commit) = &mut self.commit else { return };
-        let Some(task) = commit.uploads.tasks.remove(&id) else { return };
+        let Some(mut task) = commit.uploads.tasks.remove(&id) else { return };
         self.shared.around().budget.give(task.charged);
+        if seeded!(PlacesSwapped) {
+            task.packed.reverse();
+        }
         for (item, place) in task.items.into_iter().zip(task.packed) {
             let piece = place.piece(object);
             let Some(commit) = &mut self.commit else { return };

@@ -134,7 +134,8 @@ impl Listing {
 
     /// Entries after a cookie, in the order of cookies.
     pub(crate) fn after(&self, cookie: u64) -> impl Iterator<Item = (u64, &Name, &Slot)> {
-        self.by_cookie.range(cookie.saturating_add(1)..).map(|(cookie, name)| {
+        let next = cookie.saturating_add(u64::from(!seeded!(PageRepeats)));
+        self.by_cookie.range(next..).map(|(cookie, name)| {
             let slot = self.names.get(name).expect("each cookie stands for a name");
             (*cookie, name, slot)
         })

@@ -6,6 +6,8 @@ mod directory;
 mod node;
 mod reset;
 mod table;
+#[cfg(core_bugs)]
+mod wrong;
 
 pub(crate) use acl::stored as stored_mode;
 pub(crate) use ahead::Ahead;

@@ -2,11 +2,11 @@
 
 use vellum_core::format::RefBody;
 use vellum_core::shapes::{Caller, CommitResult, Name, Op, Reply, SetAttr, StoreError, XattrMode};
-use vellum_core::words::{Ino, Limits};
+use vellum_core::words::{Errno, Ino, Limits};
 use vellum_sim::mount;
 use vellum_sim::store::{Arranged, End};
 
-use crate::scene::{KIB, SECOND, Scene, always, name, noise};
+use crate::scene::{KIB, SECOND, Scene, always, dir, name, noise, rename};
 
 #[test]
 fn a_ref_whose_answer_was_lost_is_not_given_up_because_a_later_put_fails() {
@@ -385,4 +385,28 @@ fn a_commit_does_not_inherit_the_patience_that_another_has_used_up() {
         let result = scene.end_commit(commit);
         assert!(matches!(result, CommitResult::Committed { .. }), "{loaded} {result:?}");
     }
+}
+
+/// Only the commit keeps the directory in memory while its listing is loaded.
+#[test]
+fn who_waits_for_a_directory_that_a_commit_lets_go_of_is_answered() {
+    let mut scene = Scene::plain();
+    let made = dir(&mut scene, Ino::ROOT, "a");
+    dir(&mut scene, made, "below");
+    scene.committed();
+    scene.remount();
+    rename(&mut scene, (Ino::ROOT, "a"), (Ino::ROOT, "b"));
+    let commit = scene.begin_commit();
+    let snapshots = |scene: &Scene| {
+        scene.world.store.objects.keys().filter(|key| key.starts_with("snapshots/")).count()
+    };
+    let before = snapshots(&scene);
+    while snapshots(&scene) == before {
+        assert!(scene.world.run_one());
+    }
+    scene.world.store.slow = vec![("trees/".to_owned(), SECOND)];
+    let removal = scene.send(Op::RemoveDir { parent: Ino::ROOT, name: name("b") });
+    let result = scene.end_commit(commit);
+    assert!(matches!(result, CommitResult::Committed { .. }), "{result:?}");
+    assert_eq!(scene.wait(removal), Err(Errno::NotEmpty));
 }

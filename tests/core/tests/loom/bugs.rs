@@ -1,7 +1,7 @@
 //! Teeth: each seeded bug is found by the model that is assigned to it; and a
 //! model that expects what can't be is red.
 
-use vellum_core::bugs::{Bug, switch};
+use vellum_core::bugs::{Bug, SharedBug, switch};
 use vellum_tests_core::threads::start::Start;
 use vellum_tests_core::threads::start::Start::{Clean, Cold, Dirty, Landing, TightCold};
 use vellum_tests_core::threads::verbs::{
@@ -13,28 +13,30 @@ use crate::check::{RUN, UNCOUNTED, linear, two};
 use crate::explicit;
 
 /// The model that must find a bug.
-fn assigned(bug: Bug) -> fn() {
+fn assigned(bug: SharedBug) -> fn() {
     fn pair(start: Start, one: &[Verb], other: &[Verb]) {
         linear(UNCOUNTED, start, &[one, other]);
     }
     match bug {
-        Bug::EpochBeforeLock | Bug::CutWithoutEpoch => || pair(Dirty, &[WRITE_TWO], &[COMMIT]),
-        Bug::TornWrite | Bug::TornRead => || pair(Dirty, &[WRITE_TWO], &[READ]),
-        Bug::SizeAfterData => || pair(Dirty, &[APPEND], &[TRUNCATE]),
-        Bug::GuardOutsideLock => || pair(Dirty, &[WRITE_TWO], &[GRANT, READ]),
-        Bug::StatAfterUnlock => || pair(Dirty, &[WRITE], &[EMPTY]),
-        Bug::SlotWithoutGeneration => explicit::a_new_handle_in_an_old_slot_is_another,
-        Bug::LoadOverWrite => || pair(Cold, &[WRITE], &[READ]),
-        Bug::EvictsDirty => || pair(TightCold, &[WRITE, READ], &[PRESS]),
-        Bug::CleanAtAdopt => || pair(Landing, &[WRITE], &[FINISH]),
-        Bug::ForgetsRegister => || pair(Clean, &[WRITE], &[READ]),
-        Bug::LostWakeUp => explicit::s25_an_input_left_behind_is_taken,
-        Bug::BudgetInTwoSteps => explicit::s23_a_budget_gives_each_byte_once,
-        Bug::TruncateKeepsTail => || pair(Dirty, &[EMPTY, EXTEND], &[READ]),
-        Bug::FreesOpenFile => || pair(Clean, &[FORGET], &[READ]),
-        Bug::StaleLoad => explicit::s07_what_was_loaded_before_a_commit_is_stale,
-        Bug::EvictsSealed => explicit::s22_what_a_commit_has_taken_is_not_evicted,
-        Bug::UnsealForgetsDirty => {
+        SharedBug::EpochBeforeLock | SharedBug::CutWithoutEpoch => {
+            || pair(Dirty, &[WRITE_TWO], &[COMMIT])
+        }
+        SharedBug::TornWrite | SharedBug::TornRead => || pair(Dirty, &[WRITE_TWO], &[READ]),
+        SharedBug::SizeAfterData => || pair(Dirty, &[APPEND], &[TRUNCATE]),
+        SharedBug::GuardOutsideLock => || pair(Dirty, &[WRITE_TWO], &[GRANT, READ]),
+        SharedBug::StatAfterUnlock => || pair(Dirty, &[WRITE], &[EMPTY]),
+        SharedBug::SlotWithoutGeneration => explicit::a_new_handle_in_an_old_slot_is_another,
+        SharedBug::LoadOverWrite => || pair(Cold, &[WRITE], &[READ]),
+        SharedBug::EvictsDirty => || pair(TightCold, &[WRITE, READ], &[PRESS]),
+        SharedBug::CleanAtAdopt => || pair(Landing, &[WRITE], &[FINISH]),
+        SharedBug::ForgetsRegister => || pair(Clean, &[WRITE], &[READ]),
+        SharedBug::LostWakeUp => explicit::s25_an_input_left_behind_is_taken,
+        SharedBug::BudgetInTwoSteps => explicit::s23_a_budget_gives_each_byte_once,
+        SharedBug::TruncateKeepsTail => || pair(Dirty, &[EMPTY, EXTEND], &[READ]),
+        SharedBug::FreesOpenFile => || pair(Clean, &[FORGET], &[READ]),
+        SharedBug::StaleLoad => explicit::s07_what_was_loaded_before_a_commit_is_stale,
+        SharedBug::EvictsSealed => explicit::s22_what_a_commit_has_taken_is_not_evicted,
+        SharedBug::UnsealForgetsDirty => {
             explicit::s05_what_a_failed_upload_had_taken_is_in_the_next_commit
         }
     }
@@ -42,9 +44,9 @@ fn assigned(bug: Bug) -> fn() {
 
 /// Interleavings until a model is red with a bug; none if it stays green. On a thread of its own,
 /// as what fails leaves loom's state behind.
-fn kill(bug: Option<Bug>, model: fn()) -> Option<u64> {
+fn kill(bug: Option<SharedBug>, model: fn()) -> Option<u64> {
     let run = move || {
-        switch(bug);
+        switch(bug.map(Bug::Shared));
         let end = std::panic::catch_unwind(model);
         end.is_err().then(|| RUN.get())
     };
@@ -55,7 +57,7 @@ fn kill(bug: Option<Bug>, model: fn()) -> Option<u64> {
 #[test]
 fn every_bug_is_found_by_its_model() {
     let mut alive = Vec::new();
-    for bug in Bug::ALL.iter().copied() {
+    for bug in SharedBug::ALL.iter().copied() {
         let model = assigned(bug);
         assert_eq!(kill(None, model), None, "{bug:?}: the model is red without it");
         match kill(Some(bug), model) {

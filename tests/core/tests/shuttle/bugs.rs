@@ -1,7 +1,7 @@
 //! Teeth: the seeded bugs that shuttle is to find.
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use vellum_core::bugs::{Bug, switch};
+use vellum_core::bugs::{Bug, SharedBug, switch};
 
 use crate::{RUN, run, seed};
 
@@ -9,36 +9,36 @@ use crate::{RUN, run, seed};
 const BUDGET: usize = 20_000;
 
 /// Whether shuttle is to find it.
-fn is_assigned(bug: Bug) -> bool {
+fn is_assigned(bug: SharedBug) -> bool {
     match bug {
-        Bug::EpochBeforeLock
-        | Bug::TornWrite
-        | Bug::TornRead
-        | Bug::SizeAfterData
-        | Bug::StatAfterUnlock
-        | Bug::SlotWithoutGeneration
-        | Bug::LoadOverWrite
-        | Bug::EvictsDirty
-        | Bug::CleanAtAdopt
-        | Bug::ForgetsRegister
-        | Bug::CutWithoutEpoch
-        | Bug::BudgetInTwoSteps
-        | Bug::TruncateKeepsTail => true,
+        SharedBug::EpochBeforeLock
+        | SharedBug::TornWrite
+        | SharedBug::TornRead
+        | SharedBug::SizeAfterData
+        | SharedBug::StatAfterUnlock
+        | SharedBug::SlotWithoutGeneration
+        | SharedBug::LoadOverWrite
+        | SharedBug::EvictsDirty
+        | SharedBug::CleanAtAdopt
+        | SharedBug::ForgetsRegister
+        | SharedBug::CutWithoutEpoch
+        | SharedBug::BudgetInTwoSteps
+        | SharedBug::TruncateKeepsTail => true,
         // The hand-over has models of its own, the store never fails here, no inode is forgotten,
         // and the rest is too rare for programs drawn at random.
-        Bug::GuardOutsideLock
-        | Bug::StaleLoad
-        | Bug::EvictsSealed
-        | Bug::UnsealForgetsDirty
-        | Bug::LostWakeUp
-        | Bug::FreesOpenFile => false,
+        SharedBug::GuardOutsideLock
+        | SharedBug::StaleLoad
+        | SharedBug::EvictsSealed
+        | SharedBug::UnsealForgetsDirty
+        | SharedBug::LostWakeUp
+        | SharedBug::FreesOpenFile => false,
     }
 }
 
 /// Schedules until one is red; none if all are green.
-fn kill(bug: Option<Bug>, schedules: fn()) -> Option<u64> {
+fn kill(bug: Option<SharedBug>, schedules: fn()) -> Option<u64> {
     let run = move || {
-        switch(bug);
+        switch(bug.map(Bug::Shared));
         let end = std::panic::catch_unwind(schedules);
         end.is_err().then(|| RUN.get())
     };
@@ -51,7 +51,7 @@ fn every_bug_that_is_assigned_to_shuttle_is_found() {
     let pct: fn() = || run(PctScheduler::new_from_seed(seed(3), 3, BUDGET));
     assert_eq!([random, pct].map(|schedules| kill(None, schedules)), [None, None]);
     let mut alive = Vec::new();
-    for bug in Bug::ALL.iter().copied() {
+    for bug in SharedBug::ALL.iter().copied() {
         let [random, pct] = [random, pct].map(|schedules| kill(Some(bug), schedules));
         println!("{bug:?}\tshuttle\trandom {random:?}\tpct {pct:?}");
         if is_assigned(bug) && random.is_none() && pct.is_none() {
