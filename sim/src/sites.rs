@@ -76,6 +76,12 @@ const TROUBLES: [(Trouble, &str); 17] = [
     (Trouble::Exists, "the condition does not hold"),
 ];
 
+impl Trouble {
+    pub(crate) fn words(self) -> &'static str {
+        TROUBLES[self as usize].1
+    }
+}
+
 /// Requests that are to fail because the store does.
 const ERRORS: [&str; 19] = [
     "lookup",

@@ -64,7 +64,10 @@ pub(super) fn play(run: &Run) -> Result<Ran, Red> {
             history: game.history.lines,
             ..Ran::default()
         }),
-        Err(why) => Err(Red { why, history: game.history.lines }),
+        Err(why) => {
+            let (history, timeline) = (game.history.lines, Box::new(game.world.timeline()));
+            Err(Red { why, history, timeline })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::{chunks, during, many, overlap, race, small};
 use crate::choice::{Choices, Tape, shrink};
 use crate::sites::Sites;
 use crate::store::Faults;
+use crate::world::timeline::Timeline;
 
 /// Steps of a game of one mount.
 const STEPS: usize = 60;
@@ -37,7 +38,7 @@ pub(super) struct Run {
     pub(super) choices: Choices,
     /// See [`Game`].
     pub(super) steps: usize,
-    is_told: bool,
+    pub(super) is_told: bool,
 }
 
 /// What was done in a run, if it is kept.
@@ -76,15 +77,19 @@ pub struct Ran {
     pub sites: Sites,
     /// Everything that was done, if it was kept.
     pub history: Vec<String>,
+    /// The same for a picture.
+    pub timeline: Box<Timeline>,
 }
 
 /// A run that ended badly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Red {
     /// What went wrong.
     pub why: String,
     /// Everything that was done until then, if it was kept.
     pub history: Vec<String>,
+    /// The same for a picture.
+    pub timeline: Box<Timeline>,
 }
 
 /// Every game.
@@ -275,7 +280,7 @@ fn on(
     let end = catch(|| game(&mut player, &run.choices));
     match player.nothing_seen_wrong().and(end) {
         Ok(()) => Ok(player.ran()),
-        Err(why) => Err(Red { why, history: player.history() }),
+        Err(why) => Err(player.red(why)),
     }
 }
 

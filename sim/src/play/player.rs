@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::games::{History, Ran, Run};
+use super::games::{History, Ran, Red, Run};
 use crate::mount::{self, Mounted};
 use crate::sites::{Site, Turn};
 use crate::store::Faults;
@@ -104,6 +104,9 @@ impl Player {
     #[must_use]
     pub(super) fn new(setting: &Setting, run: &Run) -> Self {
         let mut world = World::new(&run.choices);
+        if run.is_told {
+            world.keep_timeline();
+        }
         mount::init(&mut world.store, CHUNK_BYTES);
         let tree = Tree::empty(0o755, 0, 0, Time { ns: 0 });
         let mount = mount::mount_in_chunks(&mut world, &setting.limits(), setting.chunk_bytes)
@@ -126,17 +129,18 @@ impl Player {
         }
     }
 
-    /// What was done so far, and what came of it.
-    #[must_use]
-    pub(super) fn history(&self) -> Vec<String> {
-        self.history.lines.clone()
-    }
-
     /// What came of the run.
     pub(super) fn ran(&self) -> Ran {
         let (trace, time_ns) = (self.world.trace(), self.world.now().mono_ns);
         let sites = self.world.sites.clone();
-        Ran { trace, time_ns, sites, history: self.history(), ..self.ran.clone() }
+        let (history, timeline) = (self.history.lines.clone(), Box::new(self.world.timeline()));
+        Ran { trace, time_ns, sites, history, timeline, ..self.ran.clone() }
+    }
+
+    /// The run as it ended badly.
+    pub(super) fn red(&self, why: String) -> Red {
+        let (history, timeline) = (self.history.lines.clone(), Box::new(self.world.timeline()));
+        Red { why, history, timeline }
     }
 
     /// Counts something rare, if it is so.
@@ -194,8 +198,13 @@ impl Player {
     }
 
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
-        let (now, place) = (self.world.now().mono_ns, self.place);
-        self.history.note(|| stamped(now, place, &text()));
+        if !self.history.is_kept {
+            return;
+        }
+        let (now, text) = (self.world.now().mono_ns, text());
+        let place = self.place.map(|place| format!("mount {place}"));
+        self.world.remark(self.seat.mount, place.as_deref(), &text);
+        self.history.note(|| stamped(now, place.as_deref(), &text));
     }
 
     /// A fresh seat before `tree`, which the store is to show. Numbers of inodes that `map`
@@ -334,8 +343,8 @@ impl Player {
 }
 
 /// A line of the history: when, on which mount, what.
-fn stamped(now_ns: u64, place: Option<usize>, text: &str) -> String {
-    let mount = place.map_or_else(String::new, |place| format!("mount {place}  "));
+fn stamped(now_ns: u64, place: Option<&str>, text: &str) -> String {
+    let mount = place.map_or_else(String::new, |place| format!("{place}  "));
     format!("{:>12.6} s  {mount}{text}", now_ns as f64 / 1e9)
 }
 

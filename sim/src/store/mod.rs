@@ -45,6 +45,11 @@ pub struct Told {
 }
 
 impl Told {
+    /// What went wrong, in words.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        self.met.and_then(|(_, trouble)| trouble).map(Trouble::words)
+    }
+
     /// What its sender has to go on from, if it lives.
     pub(crate) fn site(&self, is_alive: bool) -> Option<Site> {
         let (asked, trouble) = self.met?;

@@ -5,6 +5,7 @@
 
 mod insistence;
 pub mod text;
+pub mod timeline;
 mod trace;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use vellum_core::shapes::{Effect, Effects, Input, Op, Outcome, Reply};
 use vellum_core::words::{EffectId, Errno, Now, Ticket, Time, TimerId};
 
 use insistence::{Insistence, Thing};
+use timeline::Timeline;
 pub use trace::Trace;
 
 use crate::choice::Choices;
@@ -110,6 +112,7 @@ pub struct World<A: Actor> {
     insistence: Insistence,
     trace: Trace,
     log: Option<Vec<String>>,
+    timeline: Option<Timeline>,
     watch: Option<Watch>,
     seen_wrong: Option<String>,
     refs_moved: u64,
@@ -136,6 +139,7 @@ impl<A: Actor> World<A> {
             insistence: Insistence::default(),
             trace: Trace::default(),
             log: None,
+            timeline: None,
             watch: None,
             seen_wrong: None,
             refs_moved: 0,
@@ -170,6 +174,29 @@ impl<A: Actor> World<A> {
         self.log.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Keeps what a picture shows from now on.
+    pub fn keep_timeline(&mut self) {
+        self.timeline = Some(Timeline::default());
+    }
+
+    /// What was kept so far.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        let kept = self.timeline.clone().unwrap_or_default();
+        Timeline { end_ns: self.time_ns, ..kept }
+    }
+
+    /// Notes something of an actor, and what it is called.
+    pub fn remark(&mut self, actor: ActorId, name: Option<&str>, text: &str) {
+        self.draw(|timeline, now| timeline.remark(now, actor, name, text));
+    }
+
+    fn draw(&mut self, draw: impl FnOnce(&mut Timeline, u64)) {
+        if let Some(timeline) = &mut self.timeline {
+            draw(timeline, self.time_ns);
+        }
+    }
+
     /// What the clocks say. The wall clock stands still until it is set.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -196,12 +223,14 @@ impl<A: Actor> World<A> {
             invalidations: 0,
         };
         self.residents.insert(id, resident);
+        self.draw(|timeline, now| timeline.begins(now, id));
         id
     }
 
     /// Ends an actor as kill -9 does. What it sent is on its way still.
     pub fn kill(&mut self, id: ActorId) -> Option<A> {
         self.tell(0, (id,), || format!("{} killed", id.0));
+        self.draw(|timeline, now| timeline.killed(now, id));
         self.residents.remove(&id).map(|resident| resident.actor)
     }
 
@@ -341,12 +370,15 @@ impl<A: Actor> World<A> {
                     format!("{}< store {} {}", id.0, effect.0, text::store_request(&request))
                 });
                 let thing = Thing::of(id, &request);
+                let kept = self.timeline.is_some().then(|| text::store_request(&request));
                 let happenings = self.store.begin(self.time_ns, request);
                 for (time_ns, happening) in happenings {
                     let (Happening::Apply(flight) | Happening::Answer(flight)) = happening;
                     self.flights.insert(flight, (id, effect));
                     self.insistence.asked(flight, &thing);
                     self.at(time_ns, Event::Store(happening));
+                    let text = kept.as_deref().unwrap_or_default();
+                    self.draw(|timeline, now| timeline.asked(now, flight, id, text));
                 }
             }
             Effect::Compute(effect, job) => {
@@ -392,11 +424,15 @@ impl<A: Actor> World<A> {
         let told = self.store.happen(happening);
         if let (Some(watch), true) = (&mut self.watch, self.store.refs_moved() != self.refs_moved) {
             self.refs_moved = self.store.refs_moved();
+            if let Some(timeline) = &mut self.timeline {
+                timeline.moves_ns.push(self.time_ns);
+            }
             let seen = watch(&self.store);
             self.seen_wrong = self.seen_wrong.take().or(seen.err());
         }
         let Some(told) = told else {
             self.trace.number(flight.0);
+            self.draw(|timeline, now| timeline.applied(now, flight));
             return;
         };
         let Some((id, effect)) = self.flights.remove(&flight) else {
@@ -404,6 +440,10 @@ impl<A: Actor> World<A> {
         };
         let is_alive = self.complete(id, effect);
         told.site(is_alive).into_iter().for_each(|site| self.sites.reach(site));
+        if self.timeline.is_some() {
+            let (outcome, trouble) = (text::outcome(&told.outcome), told.trouble());
+            self.draw(|timeline, now| timeline.answered(now, flight, outcome, trouble));
+        }
         let outcome = told.outcome;
         self.insistence.answered(flight, self.time_ns, &outcome);
         if is_alive {

@@ -21,8 +21,8 @@ fn json_of(shown: &str) -> Value {
 fn red_tape(dir: &Path) -> PathBuf {
     let said = fails(vellum(["sim", "run", "forgetful", "--seeds", SEEDS, "--keep"]).arg(dir), 1);
     assert!(said.contains("is not there") && said.contains("vellum sim replay"), "{said}");
-    let tapes = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    tapes.min().unwrap()
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|it| it == "json")).min().unwrap()
 }
 
 #[test]
@@ -32,16 +32,43 @@ fn games_are_played_and_told_of() {
     let args = ["sim", "run", "plain", "during", "--seeds", "30", "--twice", "--jobs", "2"];
     let said = ok(&mut vellum(args));
     assert!(said.starts_with("plain                 30 runs"), "{said}");
-    assert!(said.contains("times a commit fails that something changed beside"), "{said}");
-    assert!(said.contains("\n60 runs, "), "{said}");
+    assert!(said.contains(" rare things have happened\n60 runs, "), "{said}");
     let report = json_of(&ok(vellum(args).arg("--json")));
     assert_eq!(report["games"][1]["runs"], 30);
     assert_eq!(report["red"], json!([]));
-    // The same seeds are the same runs, event for event, in every process.
-    let again = json_of(&ok(vellum(args).arg("--json")));
-    assert_eq!((&report["games"], &report["sites"]), (&again["games"], &again["sites"]));
+    let fails = &report["sites"]["a commit fails that something changed beside"];
+    assert!(fails.as_u64().unwrap() > 0, "{report}");
     let other = json_of(&ok(vellum(args).args(["--first", "2", "--json"])));
     assert_ne!(report["games"], other["games"]);
+}
+
+/// The same seeds are the same runs, event for event, in every process.
+#[test]
+fn the_runs_of_a_report_are_played_again_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report");
+    let args = ["sim", "run", "many-faults", "plain", "--steps", "100", "--seconds", "1", "--json"];
+    let mut report = json_of(&ok(&mut vellum(args)));
+    let runs = report["games"][0]["runs"].as_u64().unwrap();
+    assert!(runs > 0 && report["games"][1]["runs"] == runs && report["seeds"] == runs, "{report}");
+    fs::write(&path, report.to_string()).unwrap();
+    let again = || vellum(["sim", "run", "--json", "--like", text(&path)]);
+    let second = json_of(&ok(&mut again()));
+    assert_eq!((&report["games"], &report["sites"]), (&second["games"], &second["sites"]));
+    report["games"][1]["trace"] = json!("0123456789abcdef");
+    fs::write(&path, report.to_string()).unwrap();
+    let said = fails(&mut again(), 1);
+    assert!(said.contains("runs of plain come to something else"), "{said}");
+    fs::write(&path, "{}").unwrap();
+    let said = fails(&mut again(), 2);
+    assert!(said.contains("no report that can be played again"), "{said}");
+}
+
+#[test]
+fn what_is_rare_can_be_asked_for() {
+    let args = ["sim", "run", "plain", "--seeds", "3", "--every-site"];
+    let said = fails(&mut vellum(args), 1);
+    assert!(said.contains("rare things never happened: ") && said.contains("more runs"), "{said}");
 }
 
 #[test]
@@ -64,6 +91,17 @@ fn a_run_that_ends_badly_leaves_a_tape_that_tells_it_again() {
     assert!(story.iter().any(is_commit), "{told}");
     let lines = String::from_utf8(replay(&[]).stdout).unwrap();
     assert_eq!(lines.lines().count(), story.len());
+
+    // The same as a page, beside the tape and wherever it is wanted.
+    let beside = text(&tape).replace(".tape.json", ".html");
+    let wanted = dir.path().join("picture");
+    fails(vellum(["sim", "replay", text(&tape), "--picture"]).arg(&wanted), 1);
+    let page = fs::read_to_string(&wanted).unwrap();
+    assert_eq!(fs::read_to_string(beside).unwrap(), page);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("it ends badly: "), "{page}");
+    assert!(page.contains("-- begin commit 1") && page.contains("class=\"head\""), "{page}");
+    let unwritten = fails(&mut vellum(["sim", "replay", text(&tape), "--picture", "/proc/x"]), 2);
+    assert!(unwritten.contains("can't write /proc/x"), "{unwritten}");
 
     let before = fs::read(&tape).unwrap();
     let shorter = dir.path().join("shorter");

@@ -197,7 +197,7 @@ impl Campaign {
             let choices = Choices::seeded(seed);
             if game.run(&choices).ok().as_ref() != Some(&ran) {
                 let why = "played again, other things happen".to_owned();
-                return Err((choices.tape(), Red { why, history: Vec::new() }));
+                return Err((choices.tape(), Red { why, ..Red::default() }));
             }
         }
         Ok(ran)

@@ -2,10 +2,11 @@
 
 mod campaign;
 mod cases;
+mod picture;
 mod report;
 mod tape_file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -93,6 +94,9 @@ struct ReplayArgs {
     /// The tape, as `vellum sim run` wrote it
     #[arg(value_name = "TAPE")]
     tape: PathBuf,
+    /// Draw it: a page of HTML that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Print the story as JSON
     #[arg(long)]
     json: bool,
@@ -220,6 +224,9 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     for found in campaign.found() {
         let path = args.keep.join(format!("{}-{}.tape.json", found.game.name, found.seed));
         tape_file::write(&path, found.game, &found.tape)?;
+        let Red { why, history, timeline } = &found.red;
+        let page = picture::page(found.game.name, Some(why), history, timeline);
+        tape_file::write_page(&path.with_extension("").with_extension("html"), &page)?;
         kept.push((found, path));
     }
     let seconds = played?;
@@ -234,7 +241,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
             1 => format!("a run of {} ends badly: {}", first.game.name, first.red.why),
             more => format!("{more} runs end badly; one of {}: {}", first.game.name, first.red.why),
         };
-        let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
+        let remedy = format!("see what happened with `{}`", replay_of(path));
         return Err(CliError::new(Exit::Differs, what, remedy));
     }
     like.map_or(Ok(()), |like| report.is_like(&like))?;
@@ -280,12 +287,21 @@ fn lost() -> CliError {
     CliError::new(Exit::Store, "a thread that played has ended", "run it again, and report this")
 }
 
+/// How a tape is told.
+fn replay_of(path: &Path) -> String {
+    format!("vellum sim replay {}", path.display())
+}
+
 fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
     let Told { game, tape } = tape_file::read(&args.tape)?;
-    let (history, end) = match quietly(|| game.tell(&tape)) {
-        Ok(Ran { history, .. }) => (history, None),
-        Err(Red { why, history }) => (history, Some(why)),
+    let (history, timeline, end) = match quietly(|| game.tell(&tape)) {
+        Ok(Ran { history, timeline, .. }) => (history, timeline, None),
+        Err(Red { why, history, timeline }) => (history, timeline, Some(why)),
     };
+    if let Some(path) = &args.picture {
+        let page = picture::page(game.name, end.as_deref(), &history, &timeline);
+        tape_file::write_page(path, &page)?;
+    }
     if args.json {
         print_json(&json!({"game": game.name, "story": history, "why": end}))?;
     } else {
@@ -332,7 +348,7 @@ fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
         let path = args.keep.join(format!("{}-{played}.tape.json", SMALL.name));
         tape_file::write(&path, SMALL, &tape)?;
         let what = format!("case {} ends badly: {}", number(played), red.why);
-        let remedy = format!("see what happened with `vellum sim replay {}`", path.display());
+        let remedy = format!("see what happened with `{}`", replay_of(&path));
         return Err(CliError::new(Exit::Differs, what, remedy));
     }
     let all = cases.are_all();

@@ -50,6 +50,10 @@ pub(super) fn write(path: &Path, game: Game, tape: &Tape) -> Result<(), CliError
     written.and_then(|text| fs::write(path, text)).map_err(|error| not_written(path, error))
 }
 
+pub(super) fn write_page(path: &Path, page: &str) -> Result<(), CliError> {
+    fs::write(path, page).map_err(|error| not_written(path, error))
+}
+
 fn not_written(path: &Path, error: io::Error) -> CliError {
     RepoError::Local { doing: "write", path: path.to_path_buf(), error }.into()
 }

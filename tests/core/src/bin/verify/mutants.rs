@@ -1,6 +1,7 @@
 //! Mutants of what threads share: `.cargo/mutants.toml` says of what, and which are none.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use vellum_tests_core::setup::shown;
@@ -28,6 +29,7 @@ pub(crate) fn mutants(place: &Place) -> Result<(), String> {
     fs::create_dir_all(&home).map_err(|error| format!("{}: {error}", home.display()))?;
     let mut is_all = false;
     for (options, tests) in LOOKS {
+        count_hanging_as_noticed(&home)?;
         let mut command = Command::new(&program);
         command.current_dir(&place.root).args(["mutants", "--iterate", "--baseline", "skip"]);
         command.arg("--output").arg(&home).args(options.split_whitespace());
@@ -44,6 +46,15 @@ pub(crate) fn mutants(place: &Place) -> Result<(), String> {
     }
     let missed = home.join("mutants.out/missed.txt");
     if is_all { Ok(()) } else { Err(format!("nothing notices those of {}", missed.display())) }
+}
+
+/// What made a test hang was noticed, and need not be waited for again.
+fn count_hanging_as_noticed(home: &Path) -> Result<(), String> {
+    let [from, to] = ["timeout", "caught"].map(|name| home.join(format!("mutants.out/{name}.txt")));
+    let Ok(hanging) = fs::read(&from) else { return Ok(()) };
+    let mut noticed = fs::read(&to).unwrap_or_default();
+    noticed.extend(hanging);
+    fs::write(&to, noticed).map_err(|error| format!("{}: {error}", to.display()))
 }
 
 /// Whether all were noticed. A test that does not end notices a mutant too (exit code 3).
