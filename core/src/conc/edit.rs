@@ -356,9 +356,8 @@ impl State {
 
     /// Gives back credit beyond `keep` bytes.
     pub(super) fn settle(&mut self, around: Around<'_>, keep: u64) {
-        let surplus = self.credit.saturating_sub(keep);
-        if surplus > 0 {
-            self.credit -= surplus;
+        if let Some(surplus) = self.credit.checked_sub(keep) {
+            self.credit = keep;
             around.budget.give(surplus);
         }
     }
@@ -463,5 +462,5 @@ fn masks_bytes(block_bytes: u32) -> u64 {
 /// The size of buffer for bytes below `end` of a block.
 fn class_of(end: usize, block_bytes: u32) -> usize {
     let whole = block_bytes as usize;
-    CLASSES.into_iter().find(|class| end <= *class && *class < whole).unwrap_or(whole)
+    CLASSES.into_iter().find(|class| end <= *class).map_or(whole, |class| class.min(whole))
 }

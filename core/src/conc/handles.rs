@@ -62,7 +62,7 @@ impl Handles {
             assert!(slot.handle.is_none(), "slot {index} is opened twice");
             slot.generation = ((slot.generation + 1) % GENERATIONS).max(1);
             slot.handle = Some(handle);
-            Fh(u64::from(slot.generation) << 32 | index as u64)
+            Fh((u64::from(slot.generation) << 32) + index as u64)
         })
     }
 

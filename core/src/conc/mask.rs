@@ -150,8 +150,7 @@ impl Mask {
             for (at, bits) in words_of(&range) {
                 if add { words[at] |= bits } else { words[at] &= !bits }
             }
-            let runs = words.windows(2).filter(|w| w[0] != w[1]).count();
-            if runs > RUNS * 2 {
+            if are_many(words) {
                 return;
             }
         }
@@ -181,6 +180,11 @@ impl Mask {
     }
 }
 
+/// Whether words differ from the next so often that there are many runs: a quick look.
+fn are_many(words: &[u64]) -> bool {
+    words.windows(2).filter(|w| w[0] != w[1]).count() > RUNS * 2
+}
+
 fn edit_runs(runs: &mut Vec<Range<u32>>, range: Range<u32>, add: bool) {
     let mut edited = Vec::with_capacity(runs.len() + 2);
     let mut middle = range.clone();
@@ -205,8 +209,7 @@ fn edit_runs(runs: &mut Vec<Range<u32>>, range: Range<u32>, add: bool) {
 /// The words that a range touches, each with the bits of the range.
 fn words_of(range: &Range<u32>) -> impl Iterator<Item = (usize, u64)> + use<> {
     let (start, end) = (range.start, range.end);
-    let last = if start < end { end.div_ceil(64) } else { start / 64 };
-    (start / 64..last).map(move |word| {
+    (start / 64..end.div_ceil(64)).map(move |word| {
         let low = start.saturating_sub(word * 64).min(64);
         let high = (end - word * 64).min(64);
         let up_to = |n: u32| if n == 64 { u64::MAX } else { (1 << n) - 1 };
@@ -224,7 +227,7 @@ fn runs_of(words: &[u64]) -> Vec<Range<u32>> {
             if start == 64 {
                 break;
             }
-            let end = start + (!(word >> start)).trailing_zeros().min(64 - start);
+            let end = start + (!(word >> start)).trailing_zeros();
             match runs.last_mut() {
                 Some(last) if last.end == base + start => last.end = base + end,
                 Some(_) | None => runs.push(base + start..base + end),
@@ -267,21 +270,23 @@ mod tests {
             let gaps: Vec<u32> = mask.gaps(range.clone()).into_iter().flatten().collect();
             prop_assert_eq!(gaps, range.filter(|at| !bytes[*at as usize]).collect::<Vec<_>>());
             prop_assert_eq!(mask.is_empty(), !bytes.contains(&true));
+            let hull = mask.runs().first().map(|first| first.start..mask.runs().last().unwrap().end);
+            prop_assert_eq!(mask.hull(256).runs(), Vec::from_iter(hull));
         }
     }
 
     #[test]
     fn a_full_mask_is_one_run_again() {
         let mut mask = Mask::default();
-        for at in (0..256).step_by(2) {
-            mask.insert(at..at + 1, 256);
+        for at in (0..4096).step_by(2) {
+            mask.insert(at..at + 1, 4096);
         }
         assert!(mask.heap_bytes() > 0);
-        for at in (1..256).step_by(2) {
-            mask.insert(at..at + 1, 256);
+        for at in (1..4096).step_by(2) {
+            mask.insert(at..at + 1, 4096);
         }
-        assert_eq!(mask.gaps(0..256).len(), 0);
-        assert!(mask.contains(0..256));
+        assert_eq!(mask.gaps(0..4096).len(), 0);
+        assert!(mask.contains(0..4096));
         assert_eq!(mask.heap_bytes(), 0);
     }
 }

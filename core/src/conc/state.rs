@@ -121,7 +121,7 @@ impl State {
         out.resize(begin + part.len(), 0);
         for run in block.valid.runs() {
             let (start, end) = (part.start.max(run.start as usize), part.end.min(run.end as usize));
-            if start < end {
+            if !(start..end).is_empty() {
                 let to = begin + start - part.start;
                 out[to..to + end - start].copy_from_slice(&block.as_slice()[start..end]);
             }

@@ -6,6 +6,11 @@ use crate::shapes::WriteFlags;
 use crate::words::{Epoch, Time};
 
 impl File {
+    /// Whether there is no capability, as it was before the write has the lock.
+    pub(super) fn is_wrongly_unguarded(&self) -> bool {
+        seeded!(GuardOutsideLock) && self.state.read(|s| !s.guarded)
+    }
+
     /// A write in two steps, if that is the bug and nothing else is wrong with it.
     pub(super) fn wrong_write(
         &self,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod plain;
+mod shared;
 
 use std::ops::Range;
 

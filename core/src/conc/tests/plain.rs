@@ -7,9 +7,8 @@ use proptest::prelude::*;
 
 use crate::conc::Budget;
 use crate::conc::block::Block;
-use crate::conc::file::{Around, FileAttr, Installed, Slow, Why, WriteError};
+use crate::conc::file::{Around, File, FileAttr, Installed, Slow, Why, WriteError};
 use crate::conc::image::{Image, Part};
-use crate::conc::state::State;
 use crate::shapes::{Allocate, Spans, Whence, WriteFlags};
 use crate::words::{Epoch, Errno, Ino, Limits, Time, Version};
 
@@ -48,6 +47,7 @@ enum Do {
     Allocate(Allocate),
     Load { is_stale: bool },
     Evict { want: u64 },
+    Settle,
     Seal,
     Adopt,
     Unseal,
@@ -56,10 +56,11 @@ enum Do {
 struct Game {
     limits: Limits,
     budget: Budget,
-    state: State,
+    file: File,
     plain: Vec<Byte>,
     image: Option<(Image, Vec<Byte>)>,
     changes: u64,
+    uid: u32,
     wall: Time,
 }
 
@@ -76,15 +77,17 @@ impl Game {
             })
             .collect();
         let cover = spans_of(&plain, |byte| byte.covered.is_some());
-        let mut state = State::new(attr, size, cover, block_bytes);
-        state.epoch = NOW;
+        let file = File::new(INO, attr, size, cover, block_bytes);
+        file.register(NOW);
+        assert_eq!(file.epoch(), NOW);
         Self {
             limits: Limits { file_bytes: LIMIT, block_bytes, ..Limits::default() },
             budget: Budget::new(TOTAL, 0),
-            state,
+            file,
             plain,
             image: None,
             changes: 0,
+            uid: attr.uid,
             wall: time,
         }
     }
@@ -99,17 +102,28 @@ impl Game {
             Do::Write { fill, is_late } => self.write(range, fill, is_late),
             Do::Resize => {
                 let wall = self.wall;
-                assert_eq!(self.state.resize(around, wall, LIMIT + 1), Err(Errno::FBig));
-                assert_eq!(self.state.resize(around, wall, range.start), Ok(()));
+                assert_eq!(self.file.resize(around, wall, LIMIT + 1), Err(Errno::FBig));
+                if range.start.is_multiple_of(2) {
+                    assert_eq!(self.file.resize(around, wall, range.start), Ok(()));
+                } else {
+                    let set = |attr: &mut FileAttr| attr.uid += 1;
+                    let stat = self.file.resize_and_set(around, wall, range.start, set);
+                    assert_eq!(stat, Ok(self.file.stat()));
+                    self.uid += 1;
+                }
                 self.plain.resize(range.start as usize, Byte::default());
                 self.changes += 1;
             }
             Do::Allocate(how) => self.allocate(range, how),
             Do::Load { is_stale } => self.load(range, is_stale),
             Do::Evict { want } => self.evict(want),
+            Do::Settle => {
+                self.file.settle(around);
+                assert_eq!(self.file.state.read(|state| state.credit), 0);
+            }
             Do::Seal if self.image.is_some() => {}
             Do::Seal => {
-                let image = self.state.seal(INO);
+                let image = self.file.seal();
                 let was = self.plain.clone();
                 self.plain.iter_mut().for_each(|byte| (byte.dirty, byte.sealed) = (false, true));
                 self.image = Some((image, was));
@@ -117,7 +131,9 @@ impl Game {
             Do::Adopt => {
                 let Some((image, was)) = self.image.take() else { return };
                 let holes: Vec<_> = holes_of(&image).collect();
-                self.state.adopt(around, &holes);
+                let generation = self.file.generation();
+                self.file.adopt(around, &holes);
+                assert_eq!(self.file.generation(), generation + 1);
                 for (byte, was) in self.plain.iter_mut().zip(&was) {
                     let is_there = byte.sealed && !was.is_hole();
                     byte.covered = is_there.then_some(was.shows);
@@ -126,7 +142,7 @@ impl Game {
             }
             Do::Unseal => {
                 let Some((image, was)) = self.image.take() else { return };
-                self.state.unseal(around, &image);
+                self.file.unseal(around, &image);
                 for (byte, was) in self.plain.iter_mut().zip(&was) {
                     byte.dirty |= was.dirty && byte.held;
                 }
@@ -149,8 +165,8 @@ impl Game {
         let around = Around { limits: &self.limits, budget: &self.budget };
         let data: Vec<u8> = range.clone().map(|at| (at as u8).wrapping_add(fill)).collect();
         let flags = WriteFlags { kill_suidgid: fill.is_multiple_of(2), ..WriteFlags::default() };
-        let state = &mut self.state;
-        let mut write = |epoch, at| state.write(around, epoch, self.wall, at, &data, flags);
+        let file = &self.file;
+        let write = |epoch, at| file.write(around, || epoch, self.wall, at, &data, flags);
         if is_late {
             let expected = match data.len() {
                 0 => Ok(0),
@@ -164,7 +180,16 @@ impl Game {
                 assert_eq!(write(NOW, at), Err(WriteError::Errno(Errno::FBig)));
             }
         }
-        assert_eq!(write(NOW, range.start), Ok(data.len() as u32));
+        if fill.is_multiple_of(3) {
+            // One that may have a capability is the machine's to write.
+            file.guard(true);
+            assert_eq!(write(NOW, range.start), Err(WriteError::Slow(Slow(Why::Ask))));
+            let written = file.write_guarded(around, || NOW, self.wall, range.start, &data, flags);
+            assert_eq!(written, Ok(data.len() as u32));
+            file.guard(false);
+        } else {
+            assert_eq!(write(NOW, range.start), Ok(data.len() as u32));
+        }
         if data.is_empty() {
             return;
         }
@@ -174,20 +199,24 @@ impl Game {
             (byte.shows, byte.held, byte.dirty) = (new, true, true);
         }
         if flags.kill_suidgid {
-            assert_eq!(self.state.attr.mode & 0o7000, 0);
+            assert_eq!(self.file.attr().mode & 0o7000, 0);
         }
         self.changes += 1;
     }
 
     fn allocate(&mut self, range: &Range<u64>, how: Allocate) {
         let around = Around { limits: &self.limits, budget: &self.budget };
-        let mut allocate = |range| self.state.allocate(around, self.wall, range, how);
+        let gid = self.file.attr().gid;
+        let set = |attr: &mut FileAttr| attr.gid += 1;
+        let allocate = |range| self.file.allocate(around, self.wall, range, how, set);
         assert_eq!(allocate(LIMIT..LIMIT + 1), Err(Errno::FBig));
         assert_eq!(allocate(range.start..range.start), Err(Errno::Inval));
         if range.is_empty() {
             return;
         }
+        assert_eq!(self.file.attr().gid, gid);
         assert_eq!(allocate(range.clone()), Ok(()));
+        assert_eq!(self.file.attr().gid, gid + 1);
         let extends = matches!(how, Allocate::Extend | Allocate::Zero { keep_size: false });
         let clears = matches!(how, Allocate::Punch | Allocate::Zero { .. });
         if clears {
@@ -207,10 +236,10 @@ impl Game {
         let around = Around { limits: &self.limits, budget: &self.budget };
         let byte = |at: u64| self.plain.get(at as usize).and_then(|byte| byte.covered);
         let offered: Vec<u8> = range.clone().map(|at| byte(at).unwrap_or(0xee)).collect();
-        let block_bytes = self.state.block_bytes as usize;
+        let block_bytes = self.file.state.read(|state| state.block_bytes) as usize;
         let mut buffers: Vec<Vec<u8>> = offered.chunks(block_bytes).map(<[u8]>::to_vec).collect();
-        let generation = self.state.generation + u64::from(is_stale);
-        let installed = self.state.install(around, generation, range.start, &mut buffers);
+        let generation = self.file.generation() + u64::from(is_stale);
+        let installed = self.file.install(around, generation, range.start, &mut buffers);
         if is_stale {
             assert_eq!(installed, Installed::Stale);
             return;
@@ -226,40 +255,48 @@ impl Game {
     /// Blocks that can go, in their order, until enough have gone.
     fn evict(&mut self, want: u64) {
         let around = Around { limits: &self.limits, budget: &self.budget };
-        let mut indices: Vec<u64> = self.state.blocks.keys().copied().collect();
-        indices.sort_unstable();
+        let block_bytes = self.file.state.read(|state| state.block_bytes) as usize;
+        let mut blocks: Vec<(u64, bool, u64)> = self.file.state.read(|state| {
+            let of =
+                |(index, block): (&u64, &Block)| (*index, block.in_image, block.memory_bytes());
+            state.blocks.iter().map(of).collect()
+        });
+        blocks.sort_unstable();
         let mut freed = 0;
-        for index in indices {
-            let block = &self.state.blocks[&index];
-            let start = (index * u64::from(self.state.block_bytes)) as usize;
-            let end = self.plain.len().min(start + self.state.block_bytes as usize);
+        for (index, in_image, memory_bytes) in blocks {
+            let start = index as usize * block_bytes;
+            let end = self.plain.len().min(start + block_bytes);
             let bytes = &mut self.plain[start..end];
             let stays = |byte: &Byte| byte.dirty || byte.held && byte.covered.is_none();
-            if freed < want && !block.in_image && !bytes.iter().any(stays) {
-                freed += block.memory_bytes();
+            if freed < want && !in_image && !bytes.iter().any(stays) {
+                freed += memory_bytes;
                 bytes.iter_mut().for_each(|byte| byte.held = false);
             }
         }
-        assert_eq!(self.state.evict(around, want), freed);
-        assert_eq!(self.state.credit, 0);
+        assert_eq!(self.file.evict(around, want), freed);
+        assert_eq!(self.file.state.read(|state| state.credit), 0);
     }
 
     fn compare(&self, ask: &Range<u64>) {
-        let state = &self.state;
-        assert_eq!((state.size, state.version), (self.size(), Version(self.changes)));
-        let (held, dirty) = (|byte: &Byte| byte.held, |byte: &Byte| byte.dirty);
-        let covered = |byte: &Byte| byte.covered.is_some();
-        assert_eq!(state.cover, spans_of(&self.plain, covered));
-        assert_eq!(state.dirty_spans(), spans_of(&self.plain, dirty));
-        assert_eq!(state.dirty_bytes(), state.dirty_spans().len_bytes());
+        let file = &self.file;
+        assert_eq!((file.size(), file.version()), (self.size(), Version(self.changes)));
+        assert_eq!((file.attr().uid, file.is_sealed()), (self.uid, self.image.is_some()));
+        let cover = spans_of(&self.plain, |byte| byte.covered.is_some());
+        let dirty = spans_of(&self.plain, |byte| byte.dirty);
+        assert_eq!(file.dirty_bytes(), dirty.len_bytes());
+        assert_eq!(file.spans(), (dirty, cover, self.size()));
         let mut valid = Spans::default();
-        for (index, block) in &state.blocks {
-            let base = index * u64::from(state.block_bytes);
-            let place = |run: Range<u32>| base + u64::from(run.start)..base + u64::from(run.end);
-            block.valid.runs().into_iter().for_each(|run| valid.insert(place(run)));
-            assert!(!block.valid.is_empty(), "block {index} is kept for nothing");
-        }
-        assert_eq!(valid, spans_of(&self.plain, held));
+        file.state.read(|state| {
+            for (index, block) in &state.blocks {
+                let base = index * u64::from(state.block_bytes);
+                let place =
+                    |run: Range<u32>| base + u64::from(run.start)..base + u64::from(run.end);
+                block.valid.runs().into_iter().for_each(|run| valid.insert(place(run)));
+                assert!(!block.valid.is_empty(), "block {index} is kept for nothing");
+                assert!(!block.in_image || self.image.is_some());
+            }
+        });
+        assert_eq!(valid, spans_of(&self.plain, |byte| byte.held));
         self.compare_reads(ask);
         self.compare_memory();
         if let Some((image, was)) = &self.image {
@@ -268,12 +305,12 @@ impl Game {
     }
 
     fn compare_reads(&self, ask: &Range<u64>) {
-        let state = &self.state;
+        let file = &self.file;
         let len = (ask.end - ask.start) as u32;
         let end = ask.end.min(self.size());
         let part = self.plain.get(ask.start as usize..end as usize).unwrap_or(&[]);
         let mut out = vec![1];
-        let read = state.read(ask.start, len, &mut out);
+        let read = file.read(ask.start, len, &mut out);
         if part.iter().any(|byte| byte.covered.is_some() && !byte.held) {
             assert_eq!(read, Err(Slow(Why::Load { start: ask.start, end })));
         } else {
@@ -282,7 +319,7 @@ impl Game {
         }
         let wanted = spans_of(&self.plain, |byte| byte.covered.is_some() && !byte.held);
         let within: Vec<u64> = wanted.within(ask.clone()).flatten().collect();
-        let missing = state.wanted(ask.clone());
+        let missing = file.missing(ask.clone());
         assert!(missing.iter().all(|range| !range.is_empty()), "{missing:?}");
         assert_eq!(missing.into_iter().flatten().collect::<Vec<_>>(), within);
         let from = self.plain.iter().enumerate().skip(ask.start as usize);
@@ -295,28 +332,56 @@ impl Game {
             ),
             false => (Err(Errno::NxIo), Err(Errno::NxIo)),
         };
-        assert_eq!(state.seek(ask.start, Whence::Data), data);
-        assert_eq!(state.seek(ask.start, Whence::Hole), hole);
+        assert_eq!(file.seek(ask.start, Whence::Data), data);
+        assert_eq!(file.seek(ask.start, Whence::Hole), hole);
     }
 
     fn compare_memory(&self) {
-        let state = &self.state;
-        let taken: u64 = state.blocks.values().map(Block::memory_bytes).sum();
-        let left = state.sealed.as_ref().map_or(0, |sealed| sealed.left_bytes);
-        assert_eq!(state.charged, taken);
-        assert_eq!(self.budget.used_bytes(), state.charged + state.credit + left);
-        let covered = state.cover.len_bytes();
-        assert_eq!(state.allocated_bytes(), (taken + covered).min(state.size));
-        // What the image alone has: its buffers that are no block's any more, and its bitmaps.
-        let Some((image, _)) = &self.image else { return };
-        let is_shared = |index: u64, bytes: &[u8]| {
-            let block = state.blocks.get(&index);
-            block.is_some_and(|block| block.as_slice().as_ptr() == bytes.as_ptr())
-        };
-        let alone = image.blocks.iter().filter(|it| !is_shared(it.index, &it.bytes));
-        let bytes: u64 = alone.map(|block| block.bytes.len() as u64).sum();
-        let bitmaps: u64 = image.blocks.iter().map(|block| block.dirty.heap_bytes()).sum();
-        assert_eq!(left, bytes + bitmaps);
+        self.file.state.read(|state| {
+            let taken: u64 = state.blocks.values().map(Block::memory_bytes).sum();
+            let left = state.sealed.as_ref().map_or(0, |sealed| sealed.left_bytes);
+            assert_eq!(state.charged, taken);
+            assert_eq!(self.budget.used_bytes(), state.charged + state.credit + left);
+            let covered = state.cover.len_bytes();
+            assert_eq!(state.allocated_bytes(), (taken + covered).min(state.size));
+            // What the image alone has: its buffers that are no block's any more, and its bitmaps.
+            let Some((image, _)) = &self.image else { return };
+            let is_shared = |index: u64, bytes: &[u8]| {
+                let block = state.blocks.get(&index);
+                block.is_some_and(|block| block.as_slice().as_ptr() == bytes.as_ptr())
+            };
+            let alone = image.blocks.iter().filter(|it| !is_shared(it.index, &it.bytes));
+            let bytes: u64 = alone.map(|block| block.bytes.len() as u64).sum();
+            let bitmaps: u64 = image.blocks.iter().map(|block| block.dirty.heap_bytes()).sum();
+            assert_eq!(left, bytes + bitmaps);
+        });
+    }
+
+    /// What ends a file's life in memory: nothing is left of it, or it begins anew.
+    fn end(mut self, is_restored: bool) {
+        if self.image.is_some() {
+            self.play(Do::Unseal, &(0..0));
+        }
+        let around = Around { limits: &self.limits, budget: &self.budget };
+        let Self { file, budget, .. } = &self;
+        if !is_restored {
+            file.clear(around);
+            assert_eq!((budget.used_bytes(), file.dirty_bytes()), (0, 0));
+            assert!(file.state.read(|state| state.blocks.is_empty()));
+            return;
+        }
+        let (before, generation) = (file.version(), file.generation());
+        let attr = FileAttr { mode: 0o600, ..file.attr() };
+        file.restore(around, attr, 7, Spans::below(5));
+        assert_eq!((file.attr(), file.size(), budget.used_bytes()), (attr, 7, 0));
+        assert_eq!(file.spans(), (Spans::default(), Spans::below(5), 7));
+        assert_eq!((file.version(), file.generation()), (before.next(), generation + 1));
+        assert_ne!(file.epoch(), NOW);
+        // What the layout turns out not to hold, if it still is that one.
+        file.uncover(generation, &[0..2]);
+        assert_eq!(file.missing(0..7), [0..5]);
+        file.uncover(generation + 1, &[0..2]);
+        assert_eq!(file.missing(0..7), [2..5]);
     }
 }
 
@@ -398,6 +463,7 @@ fn what() -> impl Strategy<Value = Do> {
         1 => Just(Do::Allocate(Allocate::Zero { keep_size: false })),
         4 => (0..9).prop_map(|stale| Do::Load { is_stale: stale == 0 }),
         2 => prop::sample::select(vec![0, 1, 20, u64::MAX]).prop_map(|want| Do::Evict { want }),
+        1 => Just(Do::Settle),
         2 => Just(Do::Seal),
         1 => Just(Do::Adopt),
         1 => Just(Do::Unseal),
@@ -414,6 +480,7 @@ proptest! {
     fn a_file_is_what_the_plainest_file_is(
         block_bytes in prop_oneof![Just(8u32), Just(64)],
         size in 0..FILE_BYTES,
+        is_restored in any::<bool>(),
         steps in proptest::collection::vec((what(), range(), range()), 1..60),
     ) {
         let mut game = Game::new(block_bytes, size);
@@ -423,9 +490,11 @@ proptest! {
             game.play(what, &range);
             let changed = if game.changes == before { wall } else { game.wall };
             game.wall = changed;
-            prop_assert_eq!((game.state.attr.mtime, game.state.attr.ctime), (changed, changed));
+            let attr = game.file.attr();
+            prop_assert_eq!((attr.mtime, attr.ctime), (changed, changed));
             game.compare(&ask);
             game.compare(&(0..FILE_BYTES));
         }
+        game.end(is_restored);
     }
 }
