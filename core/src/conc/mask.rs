@@ -270,7 +270,8 @@ mod tests {
             let gaps: Vec<u32> = mask.gaps(range.clone()).into_iter().flatten().collect();
             prop_assert_eq!(gaps, range.filter(|at| !bytes[*at as usize]).collect::<Vec<_>>());
             prop_assert_eq!(mask.is_empty(), !bytes.contains(&true));
-            let hull = mask.runs().first().map(|first| first.start..mask.runs().last().unwrap().end);
+            let [first, last] = [bytes.iter().position(|b| *b), bytes.iter().rposition(|b| *b)];
+            let hull = first.zip(last).map(|(first, last)| first as u32..last as u32 + 1);
             prop_assert_eq!(mask.hull(256).runs(), Vec::from_iter(hull));
         }
     }
