@@ -363,9 +363,10 @@ fn changes(op: &Op) -> bool {
         | Op::ListXattr { .. }
         | Op::Seek { .. }
         | Op::Status
-        | Op::Diff
-        | Op::Lookup { .. } => false,
-        Op::Forget { .. }
+        | Op::Diff => false,
+        // The kernel knows an inode once more, or less.
+        Op::Lookup { .. }
+        | Op::Forget { .. }
         | Op::Disconnect
         | Op::SetAttr { .. }
         | Op::MakeNode { .. }

@@ -16,7 +16,7 @@ const MODES: [u32; 8] = [0o644, 0o755, 0o4755, 0o2755, 0o6777, 0o2745, 0o1777, 0
 const RW: OpenFlags = OpenFlags { read: true, write: true, truncate: false };
 
 /// Short names that there are.
-const NAMES: u8 = 5;
+const NAMES: u8 = 8;
 
 /// Inodes of a tree past which nothing is made.
 const INODES_MAX: usize = 32;
@@ -119,7 +119,11 @@ impl Player {
                 Op::Forget { ino, count: if b < 128 { all } else { all.min(1) } }
             }
             OnNames::GetAttr => Op::GetAttr { ino: self.node(a) },
-            OnNames::SetAttr => Op::SetAttr { ino: self.node(a), set: self.set_attr(step) },
+            OnNames::SetAttr => {
+                let set = self.set_attr(step);
+                let ino = if set.size.is_some() { self.file(a)? } else { self.node(a) };
+                Op::SetAttr { ino, set }
+            }
             OnNames::ReadLink => Op::ReadLink { ino: self.node(a) },
             OnNames::MakeNode => self.make_node(step),
             OnNames::MakeDir => {
@@ -134,17 +138,17 @@ impl Player {
             }
             OnNames::Unlink => {
                 let parent = self.dir(a);
-                Op::Unlink { parent, name: self.taken(parent, b, |node| !node.is_directory()) }
+                Op::Unlink { parent, name: self.taken(parent, b, |node| !node.is_directory())? }
             }
             OnNames::RemoveDir => {
                 let parent = self.dir(a);
-                Op::RemoveDir { parent, name: self.taken(parent, b, Node::is_directory) }
+                Op::RemoveDir { parent, name: self.taken(parent, b, Node::is_directory)? }
             }
             OnNames::Rename => {
                 let modes = [RenameMode::Replace, RenameMode::NoReplace, RenameMode::Exchange];
                 let mode = choose(&modes, step.numbers[0] as u8 % 4);
                 let (parent, to_parent, to_name) = (self.dir(a), self.dir(c), name(d));
-                let name = self.taken(parent, b, |_| true);
+                let name = self.taken(parent, b, |_| true)?;
                 Op::Rename { parent, name, to_parent, to_name, mode }
             }
             OnNames::Link => {
@@ -286,12 +290,15 @@ impl Player {
         }
     }
 
-    /// A name that something of a kind has in a directory, mostly.
-    fn taken(&self, parent: Ino, pick: u8, wanted: impl Fn(&Node) -> bool) -> Name {
+    /// A name that something of a kind has in a directory, mostly; none if nothing has.
+    fn taken(&self, parent: Ino, pick: u8, wanted: impl Fn(&Node) -> bool) -> Option<Name> {
+        if pick >= 224 {
+            return Some(name(pick));
+        }
         let tree = self.seat.model.tree();
         let all = tree.entries(parent).filter(|(_, ino)| tree.get(*ino).is_some_and(&wanted));
         let all: Vec<&Name> = all.map(|(name, _)| name).collect();
-        if all.is_empty() || pick >= 224 { name(pick) } else { choose(&all, pick).clone() }
+        (!all.is_empty()).then(|| choose(&all, pick).clone())
     }
 
     /// A directory, mostly.

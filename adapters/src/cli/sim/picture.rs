@@ -36,11 +36,11 @@ pub(super) fn page(game: &str, why: Option<&str>, story: &[String], timeline: &T
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <title>vellum sim: {game}</title><style>{STYLE}</style></head><body>\n\
          <h1>A run of {game}</h1>\n<p class=\"why\">{}</p>\n<div class=\"wide\">{}</div>\n\
-         <p>Each row is the life of a mount; what killed it is red. Bars are requests to the store, \
-         from when they were sent to when they were answered: blue as they should be, orange if \
-         something went wrong, grey if nobody heard. Dotted lines show when they were carried out; \
-         green, when the branch moved. Point at anything to read it.</p>\n<pre>{story}</pre>\n\
-         </body></html>\n",
+         <p>Each row is the life of a mount; what killed it is red. Bars are requests to the \
+         store, from when they were sent to when they were answered: blue as they should be, \
+         orange if something went wrong, grey if nobody heard. Dotted lines show when they were \
+         carried out; green, when the branch moved. Point at anything to read it.</p>\n\
+         <pre>{story}</pre>\n</body></html>\n",
         escaped(&end),
         Drawing::new(timeline).svg(),
     )

@@ -129,16 +129,19 @@ impl Calls {
         cx.out.push(Effect::Arm(self.next_timer, at_ns));
     }
 
-    /// A request was answered. `None`: it will be sent again, or its owner is long gone.
+    /// A request was answered. `None`: it will be sent again, or its owner is long gone. Nothing is
+    /// sent again for a commit that is not the one under way.
     pub(crate) fn completed(
         &mut self,
         cx: &mut Cx<'_>,
         limits: &Limits,
         id: EffectId,
         outcome: StoreOutcome,
+        commit: Option<u64>,
     ) -> Option<Done> {
         let mut call = self.calls.remove(&id)?;
         if let StoreOutcome::Failed(error) = &outcome
+            && call.is_wanted(commit)
             && call.retry.covers(error)
             && let Some(at_ns) = call.patience.next_ns(cx, limits, id.0)
         {
@@ -173,6 +176,16 @@ impl Calls {
     fn effect(&mut self) -> EffectId {
         self.next_effect = self.next_effect.next();
         self.next_effect
+    }
+}
+
+impl Call {
+    /// Whether somebody still waits for it, if `commit` is the one under way.
+    pub(crate) fn is_wanted(&self, commit: Option<u64>) -> bool {
+        match self.owner {
+            Owner::Node(_) | Owner::Piece(_) => true,
+            Owner::Commit(serial, _) => commit == Some(serial),
+        }
     }
 }
 

@@ -137,15 +137,21 @@ impl Engine {
 
     /// Whether this commit is the one under way.
     pub(crate) fn is_commit(&self, serial: u64) -> bool {
-        self.commit.is_some() && self.commit_serial == serial
+        self.present_commit() == Some(serial)
+    }
+
+    /// The commit under way.
+    fn present_commit(&self) -> Option<u64> {
+        self.commit.as_ref().map(|_| self.commit_serial)
     }
 
     /// An effect ended.
     pub(crate) fn completed(&mut self, cx: &mut Cx<'_>, id: EffectId, outcome: Outcome<Product>) {
         match outcome {
             Outcome::Store(outcome) => {
-                let limits = &self.shared.limits;
-                let Some(done) = self.calls.completed(cx, limits, id, outcome) else { return };
+                let (limits, commit) = (&self.shared.limits, self.present_commit());
+                let done = self.calls.completed(cx, limits, id, outcome, commit);
+                let Some(done) = done else { return };
                 match done.owner {
                     Owner::Node(hash) => self.node_fetched(cx, hash, done.outcome),
                     Owner::Piece(key) => self.piece_fetched(cx, key, done.outcome),
@@ -171,7 +177,9 @@ impl Engine {
     pub(crate) fn timer(&mut self, cx: &mut Cx<'_>, id: TimerId) -> Option<Due> {
         match self.calls.due(id)? {
             Due::Retry(call) => {
-                self.calls.resend(cx, *call);
+                if call.is_wanted(self.present_commit()) {
+                    self.calls.resend(cx, *call);
+                }
                 None
             }
             due @ Due::Deadline => Some(due),

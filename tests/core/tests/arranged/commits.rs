@@ -116,6 +116,26 @@ const LONG: usize = 4_000;
 
 /// Creates so many directories, each with one below it that holds a link: two nodes of the next
 /// commit.
+/// One put of it is refused for good, the other would be tried for two minutes.
+#[test]
+fn nothing_is_asked_again_for_a_commit_that_was_given_up() {
+    let mut scene = Scene::plain();
+    scene.file("a", &noise(64 * KIB, 1));
+    scene.file("b", &noise(64 * KIB, 2));
+    let refused = |error| Arranged::put("chunks/", End::Refused(error));
+    let store = &mut scene.world.store;
+    store.arranged = vec![refused(StoreError::Denied), always(refused(StoreError::Unreachable))];
+    let before = store.counts().put.requests;
+    let result = scene.commit();
+    assert!(matches!(result, CommitResult::Failed { .. }), "{result:?}");
+    let ended_ns = scene.world.now().mono_ns;
+    scene.world.run_until_quiet();
+    assert_eq!(scene.world.store.counts().put.requests - before, 2);
+    assert!(scene.world.now().mono_ns - ended_ns < SECOND);
+    scene.world.store.arranged.clear();
+    scene.committed();
+}
+
 /// More than 64 bits can say, and then less again: what was there in between leaves no trace.
 #[test]
 fn sizes_that_are_too_much_together_are_right_again_when_they_are_not() {
