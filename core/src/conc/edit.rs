@@ -426,14 +426,12 @@ fn in_place(
 ) -> Option<&mut [u8]> {
     let shift = block_bytes.trailing_zeros();
     let index = range.start >> shift;
-    if index != (range.end - 1) >> shift {
-        return None;
-    }
     let block = blocks.get_mut(&index)?;
     let base = index << shift;
-    let range = (range.start - base) as u32..(range.end - base) as u32;
     let Bytes::Owned(bytes) = &mut block.bytes else { return None };
-    let target = bytes.get_mut(range.start as usize..range.end as usize)?;
+    // No buffer is longer than a block: what goes on in the next is not found in it.
+    let target = bytes.get_mut((range.start - base) as usize..(range.end - base) as usize)?;
+    let range = (range.start - base) as u32..(range.end - base) as u32;
     // What is called dirty for want of memory may not be valid.
     if !block.dirty.contains(range.clone()) || !block.valid.contains(range.clone()) {
         if !block.valid.has_room() || !block.dirty.has_room() {

@@ -47,7 +47,7 @@ impl FileAttr {
     /// Takes the set-id bits away: set-gid only where the group may execute.
     pub(crate) fn drop_set_id(&mut self) {
         let gid = if self.mode & GROUP_EXEC != 0 { SET_GID } else { 0 };
-        self.mode &= !(SET_UID | gid);
+        self.mode &= !SET_UID & !gid;
     }
 }
 

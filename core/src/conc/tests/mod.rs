@@ -11,7 +11,7 @@ use super::block::{Block, Bytes};
 use super::file::{Around, FileAttr, Installed, Slow, Why, WriteError};
 use super::state::State;
 use crate::shapes::{Allocate, Spans, WriteFlags};
-use crate::words::{Epoch, Limits, Time};
+use crate::words::{Epoch, Errno, Ino, Limits, Time};
 
 const BLOCK: u32 = 64 << 10;
 const TOTAL: u64 = 64 << 20;
@@ -235,4 +235,72 @@ fn a_file_may_be_as_long_as_the_limit_says() {
     state.resize(around, wall, 0).unwrap();
     state.allocate(around, wall, longest - 1..longest, Allocate::Extend).unwrap();
     assert_eq!(state.size, longest);
+}
+
+#[test]
+fn room_is_taken_only_for_what_credit_lacks_with_a_block_more() {
+    let mut play = Play::new();
+    play.resize(0);
+    play.state.settle(Around { limits: &play.limits, budget: &play.budget }, 0);
+    play.write(u64::from(BLOCK) - 1, b"x");
+    assert_eq!(play.state.credit, MASKS + u64::from(BLOCK));
+    // What is there is enough, and no more is taken.
+    assert!(play.budget.take(NEW - play.state.credit));
+    play.state.credit = NEW;
+    play.write(2 * u64::from(BLOCK) - 1, b"x");
+    assert_eq!(play.state.credit, MASKS);
+}
+
+#[test]
+fn a_hole_takes_room_for_the_bitmaps_of_two_blocks() {
+    for (credit, expected) in [(2 * MASKS, Ok(())), (2 * MASKS - 1, Err(Errno::NoSpc))] {
+        let mut play = Play::new();
+        play.load(0..LEN);
+        with_credit_alone(&mut play, credit);
+        let around = Around { limits: &play.limits, budget: &play.budget };
+        let range = 5..u64::from(BLOCK) + 5;
+        let punched = play.state.allocate(around, Time::default(), range, Allocate::Punch);
+        assert_eq!(punched, expected, "{credit}");
+    }
+}
+
+/// A block may be called dirty where nothing was written, for want of memory.
+#[test]
+fn what_is_written_where_a_block_is_only_called_dirty_is_valid() {
+    let mut play = Play::new();
+    play.resize(0);
+    play.write(0, &[1; 20]);
+    let block = play.state.blocks.get_mut(&0).unwrap();
+    block.valid.remove(5..15, BLOCK);
+    play.write(8, b"new");
+    let valid = play.state.blocks[&0].valid.runs();
+    assert_eq!(valid, [0..5, 8..11, 15..20]);
+}
+
+/// Bytes at these places, each a run of its own.
+fn dots(play: &mut Play, at: impl Iterator<Item = u64>) {
+    at.for_each(|at| play.write(at * 10, b"x"));
+}
+
+#[test]
+fn what_is_dirty_again_is_told_exactly_as_far_as_there_is_memory() {
+    let bitmap = MASKS / 2;
+    // Runs before the seal and after it, memory, and how many runs it is told in.
+    for (before, after, credit, runs) in
+        [(4, 4, bitmap, 8), (4, 4, bitmap - 1, 1), (1, 5, 0, 6), (5, 1, 0, 6)]
+    {
+        let mut play = Play::new();
+        play.resize(0);
+        dots(&mut play, 0..before);
+        let image = play.state.seal(Ino(2));
+        dots(&mut play, before..before + after);
+        // The image gives back what it alone has.
+        let left = play.state.sealed.as_ref().unwrap().left_bytes;
+        with_credit_alone(&mut play, credit.saturating_sub(left));
+        let around = Around { limits: &play.limits, budget: &play.budget };
+        play.state.unseal(around, &image);
+        let dirty = &play.state.blocks[&0].dirty;
+        assert_eq!(dirty.runs().len(), runs, "{before}, {after}, {credit}, {left}");
+        assert!((0..before + after).all(|at| dirty.contains(at as u32 * 10..at as u32 * 10 + 1)));
+    }
 }

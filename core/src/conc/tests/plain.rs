@@ -61,6 +61,7 @@ struct Game {
     image: Option<(Image, Vec<Byte>)>,
     changes: u64,
     uid: u32,
+    mode: u32,
     wall: Time,
 }
 
@@ -88,6 +89,7 @@ impl Game {
             image: None,
             changes: 0,
             uid: attr.uid,
+            mode: attr.mode,
             wall: time,
         }
     }
@@ -197,9 +199,7 @@ impl Game {
         for (byte, new) in self.plain[range.start as usize..].iter_mut().zip(data) {
             (byte.shows, byte.held, byte.dirty) = (new, true, true);
         }
-        if flags.kill_suidgid {
-            assert_eq!(self.file.attr().mode & 0o7000, 0);
-        }
+        self.mode &= if flags.kill_suidgid { 0o777 } else { 0o7777 };
         self.changes += 1;
     }
 
@@ -256,9 +256,8 @@ impl Game {
         let around = Around { limits: &self.limits, budget: &self.budget };
         let block_bytes = self.file.state.read(|state| state.block_bytes) as usize;
         let mut blocks: Vec<(u64, bool, u64)> = self.file.state.read(|state| {
-            let of =
-                |(index, block): (&u64, &Block)| (*index, block.in_image, block.memory_bytes());
-            state.blocks.iter().map(of).collect()
+            let blocks = state.blocks.iter();
+            blocks.map(|(index, it)| (*index, it.in_image, it.memory_bytes())).collect()
         });
         blocks.sort_unstable();
         let mut freed = 0;
@@ -279,7 +278,9 @@ impl Game {
     fn compare(&self, ask: &Range<u64>) {
         let file = &self.file;
         assert_eq!((file.size(), file.version()), (self.size(), Version(self.changes)));
-        assert_eq!((file.attr().uid, file.is_sealed()), (self.uid, self.image.is_some()));
+        let attr = file.attr();
+        assert_eq!((attr.uid, attr.mode), (self.uid, self.mode));
+        assert_eq!(file.is_sealed(), self.image.is_some());
         let cover = spans_of(&self.plain, |byte| byte.covered.is_some());
         let dirty = spans_of(&self.plain, |byte| byte.dirty);
         assert_eq!(file.dirty_bytes(), dirty.len_bytes());
