@@ -278,8 +278,7 @@ impl Game {
     fn compare(&self, ask: &Range<u64>) {
         let file = &self.file;
         assert_eq!((file.size(), file.version()), (self.size(), Version(self.changes)));
-        let attr = file.attr();
-        assert_eq!((attr.uid, attr.mode), (self.uid, self.mode));
+        assert_eq!((file.attr().uid, file.attr().mode), (self.uid, self.mode));
         assert_eq!(file.is_sealed(), self.image.is_some());
         let cover = spans_of(&self.plain, |byte| byte.covered.is_some());
         let dirty = spans_of(&self.plain, |byte| byte.dirty);
