@@ -356,7 +356,7 @@ impl State {
 
     /// Gives back credit beyond `keep` bytes.
     pub(super) fn settle(&mut self, around: Around<'_>, keep: u64) {
-        if let Some(surplus) = self.credit.checked_sub(keep) {
+        if let Some(surplus @ 1..) = self.credit.checked_sub(keep) {
             self.credit = keep;
             around.budget.give(surplus);
         }
