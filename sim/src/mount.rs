@@ -39,6 +39,8 @@ impl Actor for Mounted {
 
     fn step(&mut self, now: Now, input: Input<Product>, out: &mut Effects<Job>) {
         self.machine.step(now, input, out);
+        let (used, bound) = (self.shared.memory_bytes().0, self.shared.memory_limit_bytes());
+        assert!(used <= bound, "the budget: {used} bytes are taken of {bound}");
     }
 
     fn run(job: Job) -> Product {

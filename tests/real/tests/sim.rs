@@ -145,6 +145,18 @@ fn a_tape_that_can_t_be_played_is_named_with_what_is_wrong() {
     assert!(said.contains("ends well"), "{said}");
 }
 
+/// Tapes of runs that have found a bug, each named for what was wrong.
+#[test]
+fn what_has_found_a_bug_once_ends_well() {
+    let tapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tapes");
+    let mut played = 0;
+    for tape in fs::read_dir(tapes).unwrap() {
+        ok(vellum(["sim", "replay"]).arg(tape.unwrap().path()));
+        played += 1;
+    }
+    assert!(played >= 3, "{played} tapes");
+}
+
 #[test]
 fn wrong_arguments_are_refused() {
     for (args, why) in [

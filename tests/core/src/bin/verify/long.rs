@@ -132,7 +132,7 @@ pub(crate) fn steps(place: &Place) -> Vec<Step> {
 }
 
 /// What the tests notice of a core that is wrong.
-fn with_bugs(place: &Place) -> [Step; 4] {
+fn with_bugs(place: &Place) -> [Step; 5] {
     [
         Step {
             name: "loom-teeth",
@@ -152,7 +152,12 @@ fn with_bugs(place: &Place) -> [Step; 4] {
         Step {
             name: "mutants",
             about: "each change of what threads share is noticed by a test; goes on where it ended",
-            work: Work::Own(mutants::mutants),
+            work: Work::Own(mutants::of_shared),
+        },
+        Step {
+            name: "mutants-sim",
+            about: "each change of the simulator is noticed by a test or lets a seeded bug live",
+            work: Work::Own(mutants::of_simulator),
         },
     ]
 }
