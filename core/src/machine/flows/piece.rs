@@ -312,13 +312,14 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         let mut blocks = bytes.into_blocks();
         let len_bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
-        for _ in 0..2 {
+        for is_last in [false, true, true] {
             match file.install(shared.around(), generation, offset, &mut blocks) {
                 Installed::Done => {
                     self.pressure.note_clean(ino);
                     return Ok(());
                 }
                 Installed::Stale => return Ok(()),
+                Installed::NoRoom if is_last => self.collect_credit(),
                 Installed::NoRoom => self.make_room(len_bytes * 2, Some(ino)),
             }
         }

@@ -51,10 +51,16 @@ impl Engine {
     /// Takes memory for a load or a commit, after evicting if there is no room.
     pub(crate) fn take_reserved(&mut self, len: u64) -> bool {
         let shared = Arc::clone(&self.shared);
-        shared.around().budget.take_reserved(len) || {
-            self.make_room(len.saturating_mul(2), None);
-            shared.around().budget.take_reserved(len)
+        let budget = shared.around().budget;
+        if budget.take_reserved(len) {
+            return true;
         }
+        self.make_room(len.saturating_mul(2), None);
+        if budget.take_reserved(len) {
+            return true;
+        }
+        self.collect_credit();
+        budget.take_reserved(len)
     }
 
     /// Memory runs short: clean data goes, and if that is not enough, dirty data is sent early.
@@ -93,7 +99,7 @@ impl Engine {
     }
 
     /// Changed files give back what they took ahead and do not use.
-    fn collect_credit(&mut self) {
+    pub(crate) fn collect_credit(&mut self) {
         for ino in &self.table.changed {
             if let Some(node) = self.table.get(*ino).and_then(|node| node.file()) {
                 node.file.settle(self.shared.around());

@@ -40,7 +40,8 @@ const SHARED: Set = Set {
         },
         Look {
             options: "--test-package vellum-tests-core --timeout 120",
-            tests: "--test arranged --test sequences -- --skip the_same_choices --skip a_store_that",
+            tests: "--test arranged --test sequences -- \
+                    --skip the_same_choices --skip a_store_that",
             cfg: None,
         },
     ],
