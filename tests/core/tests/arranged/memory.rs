@@ -1,6 +1,6 @@
 //! Memory that runs short: of reads, of commits, and of what is sent early.
 
-use vellum_core::shapes::{Allocate, Attr, CommitResult, Op, Reply, StoreError};
+use vellum_core::shapes::{Allocate, Attr, CommitResult, Op, Reply, SetAttr, StoreError};
 use vellum_core::words::{Errno, Fh, Ino, Limits};
 use vellum_sim::store::{Arranged, End};
 
@@ -73,6 +73,29 @@ fn a_read_that_never_gets_room_is_eio() {
     let read = Op::Read { fh: cold, offset: 0, len: 64 << 10 };
     assert_eq!(scene.world.ask(scene.mount, read), Err(Errno::Io));
     assert!(scene.world.now().mono_ns - start <= scene.limits.read_deadline_ns);
+}
+
+/// A file that was written, and cut to nothing, may still have memory for what comes next.
+#[test]
+fn memory_that_files_took_ahead_is_there_for_those_who_read() {
+    let (memory_bytes, reserve_bytes) = (640 * KIB, 100 * KIB);
+    let mut scene = Scene::new(Limits { memory_bytes, reserve_bytes, ..Limits::default() });
+    let data = noise(64 * KIB, 1);
+    scene.file("cold", &data);
+    scene.committed();
+    scene.remount();
+    let (_, cold) = scene.open("cold");
+    let mut count = 0;
+    // Each takes a block more than it needs.
+    while scene.room() > 60 * KIB {
+        let (Attr { ino, .. }, fh) = scene.create(&format!("file {count}"));
+        scene.write(fh, 0, b"x");
+        let set = SetAttr { size: Some(0), ..SetAttr::default() };
+        scene.ok(Op::SetAttr { ino, set });
+        count += 1;
+    }
+    assert!(count > 5, "{count} files take all of the memory");
+    assert_eq!(scene.read(cold, 64 * KIB), data);
 }
 
 #[test]
