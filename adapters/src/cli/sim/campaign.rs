@@ -38,9 +38,9 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     pub(super) changes: u64,
     pub(super) refused: u64,
-    /// Virtual seconds.
-    #[serde(rename = "virtual_seconds")]
-    pub(super) seconds: u64,
+    /// Virtual nanoseconds.
+    #[serde(rename = "virtual_ns")]
+    pub(super) time_ns: u64,
     /// Sum of the traces of all runs: the same for the same runs, whatever their order.
     #[serde(with = "hex")]
     pub(super) trace: u64,
@@ -61,13 +61,18 @@ mod hex {
 }
 
 impl Tally {
+    /// Virtual seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        self.time_ns as f64 / 1e9
+    }
+
     fn add(&mut self, ran: &Ran) {
         self.runs += 1;
         self.requests += ran.requests;
         self.changes += ran.changes;
         self.refused += ran.refused;
         self.trace = self.trace.wrapping_add(ran.trace);
-        self.seconds += ran.time_ns / 1_000_000_000;
+        self.time_ns = self.time_ns.saturating_add(ran.time_ns);
     }
 }
 

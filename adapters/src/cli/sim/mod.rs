@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use vellum_sim::choice::Tape;
 use vellum_sim::play::{CANARY, GAMES, Game, Ran, Red, SMALL};
 
 use super::running::{LAST_WORDS, finish, runtime};
@@ -222,11 +223,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     // Broken off or not, what was found is kept.
     let mut kept = Vec::new();
     for found in campaign.found() {
-        let path = args.keep.join(format!("{}-{}.tape.json", found.game.name, found.seed));
-        tape_file::write(&path, found.game, &found.tape)?;
-        let Red { why, history, timeline } = &found.red;
-        let page = picture::page(found.game.name, Some(why), history, timeline);
-        tape_file::write_page(&path.with_extension("").with_extension("html"), &page)?;
+        let path = keep(&args.keep, found.game, found.seed, &found.tape, &found.red)?;
         kept.push((found, path));
     }
     let seconds = played?;
@@ -287,6 +284,17 @@ fn lost() -> CliError {
     CliError::new(Exit::Store, "a thread that played has ended", "run it again, and report this")
 }
 
+/// Writes the tape of a run that ended badly, and a page with its picture beside it; the tape's
+/// path.
+fn keep(dir: &Path, game: Game, number: u64, tape: &Tape, red: &Red) -> Result<PathBuf, CliError> {
+    let name = format!("{}-{number}", game.name);
+    let path = dir.join(format!("{name}.tape.json"));
+    tape_file::write(&path, game, tape)?;
+    let page = picture::page(game.name, Some(&red.why), &red.history, &red.timeline);
+    tape_file::write_page(&dir.join(format!("{name}.html")), &page)?;
+    Ok(path)
+}
+
 /// How a tape is told.
 fn replay_of(path: &Path) -> String {
     format!("vellum sim replay {}", path.display())
@@ -345,8 +353,7 @@ fn exhaustive(args: &ExhaustiveArgs) -> Result<Exit, CliError> {
     runtime.shutdown_timeout(LAST_WORDS);
     let (played, seconds) = (cases.played(), started.elapsed().as_secs_f64());
     if let Some((tape, red)) = done? {
-        let path = args.keep.join(format!("{}-{played}.tape.json", SMALL.name));
-        tape_file::write(&path, SMALL, &tape)?;
+        let path = keep(&args.keep, SMALL, played, &tape, &red)?;
         let what = format!("case {} ends badly: {}", number(played), red.why);
         let remedy = format!("see what happened with `{}`", replay_of(&path));
         return Err(CliError::new(Exit::Differs, what, remedy));
@@ -369,7 +376,8 @@ fn bench(args: BenchArgs) -> Result<Exit, CliError> {
     if let Some(found) = campaign.found().first() {
         let (game, seed) = (found.game.name, found.seed);
         let what = format!("a run of {game} ends badly: {}", found.red.why);
-        let remedy = format!("keep its tape: `vellum sim run {game} --first {seed} --seeds 1`");
+        let run = format!("vellum sim run {game} --first {seed} --seeds 1 --steps {}", args.steps);
+        let remedy = format!("keep its tape: `{run}`");
         return Err(CliError::new(Exit::Differs, what, remedy));
     }
     let tallies = campaign.tallies();
@@ -378,7 +386,7 @@ fn bench(args: BenchArgs) -> Result<Exit, CliError> {
     let rate = requests as f64 / seconds / jobs as f64;
     let share = |part: u64| part as f64 / requests.max(1) as f64;
     let (changes, refused) = (share(sum(|t| t.changes)), share(sum(|t| t.refused)));
-    let ratio = sum(|t| t.seconds) as f64 / seconds / jobs as f64;
+    let ratio = tallies.iter().map(Tally::seconds).sum::<f64>() / seconds / jobs as f64;
     if args.json {
         print_json(&json!({"requests": requests, "seconds": seconds, "jobs": jobs,
             "requests_per_second_and_thread": rate, "changes": changes, "refused": refused,

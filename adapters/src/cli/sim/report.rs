@@ -110,7 +110,7 @@ impl Report {
             "{}, {}, {} virtual seconds in {:.1} s\n",
             count(sum(|tally| tally.runs), "run"),
             count(sum(|tally| tally.requests), "request"),
-            number(sum(|tally| tally.seconds)),
+            number(self.games.iter().map(Tally::seconds).sum::<f64>() as u64),
             self.seconds,
         ));
         text

@@ -312,15 +312,16 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         let mut blocks = bytes.into_blocks();
         let len_bytes: u64 = blocks.iter().map(|block| block.len() as u64).sum();
-        for is_last in [false, true, true] {
+        for attempt in 0.. {
             match file.install(shared.around(), generation, offset, &mut blocks) {
                 Installed::Done => {
                     self.pressure.note_clean(ino);
                     return Ok(());
                 }
                 Installed::Stale => return Ok(()),
-                Installed::NoRoom if is_last => self.collect_credit(),
-                Installed::NoRoom => self.make_room(len_bytes * 2, Some(ino)),
+                Installed::NoRoom if attempt == 0 => self.make_room(len_bytes * 2, Some(ino)),
+                Installed::NoRoom if attempt == 1 => self.collect_credit(),
+                Installed::NoRoom => break,
             }
         }
         // Who waits for it waits for dirty data to go, and only then asks for it again.
